@@ -3,11 +3,19 @@
 //! Keys are paths (`/registry/apps/deployments/default/web`), values opaque bytes. Every write gets the next revision of the
 //! whole store; a reader can list at a revision and watch from the one after it, and misses nothing in between.
 
+mod disk;
+mod embedded;
+mod expiry;
+mod history;
+mod memory;
+
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+
+pub use crate::{embedded::Embedded, memory::Memory};
 
 /// A point in the history of the store, counted from 1; 0 stands before the first write.
 pub type Revision = u64;
@@ -117,12 +125,31 @@ pub enum Error {
     /// The disk is full: nothing was written, reads go on.
     #[error("no space left on the disk that holds the store")]
     NoSpace,
+    /// Another process has the store open.
+    #[error("another process uses the store")]
+    InUse,
     /// The store's file is damaged or not ours.
     #[error("the store is damaged: {0}")]
     Damaged(String),
     /// Any other failure of the home.
     #[error("the store failed")]
     Io(#[source] std::io::Error),
+}
+
+impl Error {
+    /// The same failure again, for the other writers of a commit.
+    fn same(&self) -> Self {
+        match self {
+            Self::Conflict(entry) => Self::Conflict(entry.clone()),
+            Self::Compacted { asked, oldest } => Self::Compacted { asked: *asked, oldest: *oldest },
+            Self::Future { asked, newest } => Self::Future { asked: *asked, newest: *newest },
+            Self::Lagged => Self::Lagged,
+            Self::NoSpace => Self::NoSpace,
+            Self::InUse => Self::InUse,
+            Self::Damaged(text) => Self::Damaged(text.clone()),
+            Self::Io(source) => Self::Io(std::io::Error::new(source.kind(), source.to_string())),
+        }
+    }
 }
 
 /// A watch on a prefix; ends with one error.
