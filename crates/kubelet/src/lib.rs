@@ -1,4 +1,7 @@
 //! Pods on this machine: sync, probes, volumes, logs, status; the container runtime behind one trait.
 
+mod api;
+pub mod hollow;
 pub mod network;
+pub mod node;
 pub mod runtime;

@@ -1,0 +1,140 @@
+//! Simulated nodes: a pod bound to one is Running and Ready at once, and gone at once when deleted.
+//!
+//! For scale tests and for machines without namespaces. Any number of nodes share one watch and one set of tasks.
+
+mod node;
+mod pod;
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::StreamExt;
+use http::Method;
+use kube::{
+    Api, Client,
+    runtime::{WatchStreamExt, watcher},
+};
+use serde_json::{Value, json};
+use tokio::{sync::Semaphore, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use self::pod::HollowPod;
+use crate::api;
+
+/// Requests under way at once. The embedded store commits writers that wait together in one group; beyond this
+/// many the groups grow no faster, only the queue does.
+const MAX_REQUESTS: usize = 128;
+/// A request that the server could not take is sent this many times, 50 ms apart and doubling: about 6 s.
+const MAX_ATTEMPTS: u32 = 8;
+
+/// Simulates `node_names` until `stop`: registers them, renews their leases and plays kubelet for the pods bound to them.
+///
+/// Pods stay in the API when it ends, as they do when a real node is switched off.
+pub async fn run(client: Client, node_names: Vec<String>, stop: CancellationToken) {
+    let names: BTreeSet<String> = node_names.into_iter().collect();
+    let hollow = Arc::new(Hollow {
+        client: client.clone(),
+        requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
+        next_address: AtomicU32::new(1),
+    });
+    let nodes = node::keep_alive(client, names.iter().cloned().collect());
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = nodes => {}
+        () = hollow.follow(&names) => {}
+    }
+}
+
+struct Hollow {
+    client: Client,
+    /// Bounds the requests under way, and so the tasks.
+    requests: Arc<Semaphore>,
+    /// Pods get addresses of 10.128.0.0/9 in turn; eight million go round before one is given again.
+    next_address: AtomicU32,
+}
+
+impl Hollow {
+    async fn follow(self: Arc<Self>, nodes: &BTreeSet<String>) {
+        let pods: Api<HollowPod> = Api::all(self.client.clone());
+        let config = watcher::Config::default().fields("spec.nodeName!=").any_semantic();
+        let mut events = std::pin::pin!(watcher(pods, config).default_backoff());
+        // A pod is asked to run once and to go once, however many events tell of it meanwhile.
+        let mut started = HashSet::new();
+        let mut stopped = HashSet::new();
+        let mut tasks = JoinSet::new();
+        while let Some(event) = events.next().await {
+            let pod = match event {
+                Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod)) => pod,
+                Ok(watcher::Event::Delete(pod)) => {
+                    let uid = pod.uid();
+                    started.remove(uid);
+                    stopped.remove(uid);
+                    continue;
+                }
+                Ok(watcher::Event::Init) => {
+                    started.clear();
+                    stopped.clear();
+                    continue;
+                }
+                Ok(watcher::Event::InitDone) => continue,
+                Err(error) => {
+                    tracing::debug!(%error, "watching the pods of hollow nodes");
+                    continue;
+                }
+            };
+            if !pod.spec.node_name.as_ref().is_some_and(|name| nodes.contains(name)) {
+                continue;
+            }
+            let going = pod.metadata.deletion_timestamp.is_some();
+            let wanted =
+                if going { stopped.insert(pod.uid().to_owned()) } else { pod.is_new() && started.insert(pod.uid().to_owned()) };
+            if !wanted {
+                continue;
+            }
+            let permit = self.requests.clone().acquire_owned().await.expect("nobody closes the semaphore");
+            let hollow = Arc::clone(&self);
+            tasks.spawn(async move {
+                let _permit = permit;
+                if going { hollow.stop(&pod).await } else { hollow.start(&pod).await }
+            });
+            while tasks.try_join_next().is_some() {}
+        }
+    }
+
+    async fn start(&self, pod: &HollowPod) {
+        let address = std::net::Ipv4Addr::from(0x0A80_0000 | (self.next_address.fetch_add(1, Ordering::Relaxed) & 0x007F_FFFF));
+        let patch = pod.running(address, api::seconds(jiff::Timestamp::now()));
+        self.insist(Method::PATCH, &format!("{}/status", pod.path()), api::STRATEGIC, &patch).await;
+    }
+
+    async fn stop(&self, pod: &HollowPod) {
+        let options = json!({
+            "apiVersion": "v1", "kind": "DeleteOptions",
+            "gracePeriodSeconds": 0, "preconditions": { "uid": pod.uid() },
+        });
+        self.insist(Method::DELETE, &pod.path(), api::JSON, &options).await;
+    }
+
+    /// Sends a request until the server has taken it, or has said that it makes no sense (any more).
+    async fn insist(&self, method: Method, path: &str, content_type: &str, body: &Value) {
+        let mut delay = Duration::from_millis(50);
+        for attempt in 1..=MAX_ATTEMPTS {
+            match api::send(&self.client, method.clone(), path, content_type, body).await {
+                Ok(()) => return,
+                Err(error) if error.is_not_found() || error.is_conflict() => return,
+                Err(error) if error.is_final() || attempt == MAX_ATTEMPTS => {
+                    tracing::warn!(%error, path, "a hollow pod could not be updated");
+                    return;
+                }
+                Err(_) => tokio::time::sleep(delay).await,
+            }
+            delay *= 2;
+        }
+    }
+}

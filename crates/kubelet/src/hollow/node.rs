@@ -1,0 +1,116 @@
+//! Registers hollow nodes and renews their leases.
+
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use http::Method;
+use jiff::Timestamp;
+use kube::Client;
+use serde_json::{Value, json};
+
+use crate::api;
+
+/// As upstream: a lease of 40 s, renewed four times within it.
+const RENEW_EVERY: Duration = Duration::from_secs(10);
+const LEASE_SECONDS: u32 = 40;
+/// Nodes registered, or leases renewed, at once.
+const CONCURRENCY: usize = 16;
+
+/// Keeps `names` registered and alive for as long as it is polled.
+pub(super) async fn keep_alive(client: Client, names: Vec<String>) {
+    let each = |action: Action| {
+        let client = client.clone();
+        stream::iter(names.clone()).for_each_concurrent(CONCURRENCY, move |name| {
+            let client = client.clone();
+            async move {
+                match action {
+                    Action::Register => register(&client, &name).await,
+                    Action::Renew => renew(&client, &name).await,
+                }
+            }
+        })
+    };
+    each(Action::Register).await;
+    let mut interval = tokio::time::interval(RENEW_EVERY);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        each(Action::Renew).await;
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Action {
+    Register,
+    Renew,
+}
+
+/// Creates the node (one that exists is left as it is) and posts its status, until both worked.
+async fn register(client: &Client, name: &str) {
+    let mut delay = Duration::from_millis(20);
+    loop {
+        match post(client, name).await {
+            Ok(()) => return,
+            Err(error) => tracing::debug!(%error, name, "registering a hollow node"),
+        }
+        tokio::time::sleep(delay).await;
+        delay = (delay * 2).min(Duration::from_secs(5));
+    }
+}
+
+async fn post(client: &Client, name: &str) -> Result<(), api::Error> {
+    match api::send(client, Method::POST, "/api/v1/nodes", api::JSON, &node(name)).await {
+        Err(error) if !error.is_conflict() => return Err(error),
+        _ => {}
+    }
+    let status = json!({ "status": status(name, api::seconds(Timestamp::now())) });
+    api::send(client, Method::PATCH, &format!("/api/v1/nodes/{name}/status"), api::STRATEGIC, &status).await
+}
+
+async fn renew(client: &Client, name: &str) {
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+    let now = format!("{:.6}", Timestamp::now());
+    let spec = json!({ "holderIdentity": name, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": now });
+    let patch = json!({ "spec": spec });
+    let renewed = api::send(client, Method::PATCH, &format!("{leases}/{name}"), api::MERGE, &patch).await;
+    if renewed.is_err_and(|error| error.is_not_found()) {
+        let lease = json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": { "name": name, "namespace": "kube-node-lease" }, "spec": spec,
+        });
+        if let Err(error) = api::send(client, Method::POST, leases, api::JSON, &lease).await {
+            tracing::debug!(%error, name, "making the lease of a hollow node");
+        }
+    }
+}
+
+fn node(name: &str) -> Value {
+    let arch = crate::node::architecture();
+    json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {
+            "name": name,
+            "labels": {
+                "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": arch,
+                "beta.kubernetes.io/os": "linux", "beta.kubernetes.io/arch": arch,
+            },
+            "annotations": { "windlass.dev/hollow": "true" },
+        },
+        "spec": {},
+    })
+}
+
+/// Room for a thousand pods a node, so that a scale test needs few nodes and never waits for the scheduler to find one.
+fn status(name: &str, now: Timestamp) -> Value {
+    let room = json!({ "cpu": "1000", "memory": "4Ti", "ephemeral-storage": "4Ti", "pods": "1000" });
+    json!({
+        "capacity": room, "allocatable": room,
+        "addresses": [{ "type": "InternalIP", "address": "127.0.0.1" }, { "type": "Hostname", "address": name }],
+        "conditions": crate::node::healthy_conditions(now),
+        "nodeInfo": {
+            "architecture": crate::node::architecture(), "bootID": "", "containerRuntimeVersion": "hollow://",
+            "kernelVersion": "", "kubeProxyVersion": "", "kubeletVersion": crate::node::KUBELET_VERSION,
+            "machineID": "", "operatingSystem": "linux", "osImage": "hollow", "systemUUID": "",
+        },
+    })
+}
