@@ -1,0 +1,16 @@
+//! Quantities as upstream prints them.
+
+use serde_json::Value;
+
+use super::fill::inside;
+
+/// Rewrites every quantity of the resource list in a field; one that cannot be read stays for validation to report.
+pub(super) fn canonical(object: &mut Value, field: &str) {
+    inside(object, field, |list| {
+        for value in list.as_object_mut().into_iter().flat_map(serde_json::Map::values_mut) {
+            if let Value::Number(number) = value {
+                *value = number.to_string().into();
+            }
+        }
+    });
+}
