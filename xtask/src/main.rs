@@ -1,1 +1,40 @@
-fn main() {}
+//! `cargo xtask`: what is done to the project rather than by it.
+#![allow(clippy::print_stdout, reason = "a chore's result goes to its caller")]
+
+mod fixtures;
+mod install;
+mod process;
+mod test;
+mod tidy;
+
+use clap::Parser;
+
+/// Chores of the project.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+enum Task {
+    /// Installs what the tests need, and runs them all.
+    Test(test::Options),
+    /// Holds the crate walls, file lengths and opening lines.
+    Tidy(tidy::Options),
+    /// Makes the images of the scenarios and pushes them into a local registry.
+    Fixtures(fixtures::Options),
+}
+
+fn main() -> std::process::ExitCode {
+    match run(Task::parse()) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> anyhow::Result<()> {
+    match task {
+        Task::Test(options) => test::run(&options),
+        Task::Tidy(options) => tidy::run(&options),
+        Task::Fixtures(options) => fixtures::run(&options),
+    }
+}

@@ -1,1 +1,2 @@
+//! The binary: flags, wiring, signals.
 fn main() {}

@@ -1,0 +1,68 @@
+//! Debian packages that serve as real parts in the tests.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::process::{execute, output};
+
+/// Package, and a file that is there once it is installed.
+const PACKAGES: [(&str, &str); 9] = [
+    ("busybox-static", "/bin/busybox"),
+    ("docker-registry", "/usr/bin/docker-registry"),
+    ("iproute2", "/sbin/ip"),
+    ("nftables", "/usr/sbin/nft"),
+    ("nginx-light", "/usr/sbin/nginx"),
+    ("procps", "/bin/ps"),
+    ("skopeo", "/usr/bin/skopeo"),
+    ("uidmap", "/usr/bin/newuidmap"),
+    ("wrk", "/usr/bin/wrk"),
+];
+
+/// Installs what is missing.
+pub(crate) fn packages() -> Result<()> {
+    let missing: Vec<&str> = PACKAGES.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(name, _)| *name).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    execute(apt().arg("update").arg("-qq"))?;
+    // A test starts the servers that it needs itself; none may start with its package.
+    execute(apt().args(["install", "-y", "-qq", "--no-install-recommends"]).args(missing).env("RUNLEVEL", "1"))
+}
+
+fn apt() -> Command {
+    let root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+    let mut command = Command::new(if root { "apt-get" } else { "sudo" });
+    if !root {
+        command.arg("apt-get");
+    }
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
+
+/// An old kubectl (Debian's 1.20) and, where one is on the PATH, a current one.
+#[derive(Debug)]
+pub(crate) struct Kubectls {
+    pub(crate) old: PathBuf,
+    pub(crate) current: Option<PathBuf>,
+}
+
+/// Unpacks Debian's kubectl below `dir` (it must not hide another one on the PATH) and looks for a current one.
+pub(crate) fn kubectls(dir: &Path) -> Result<Kubectls> {
+    let old = dir.join("kubernetes-client/usr/bin/kubectl");
+    if !old.exists() {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        execute(apt().arg("update").arg("-qq"))?;
+        execute(Command::new("apt-get").args(["download", "-q", "kubernetes-client"]).current_dir(dir))?;
+        let package = std::fs::read_dir(dir)?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+            .context("apt-get download left no package behind")?;
+        execute(Command::new("dpkg").arg("-x").arg(package).arg(dir.join("kubernetes-client")))?;
+    }
+    let current = output(Command::new("sh").args(["-c", "command -v kubectl"])).ok().map(|path| PathBuf::from(path.trim()));
+    Ok(Kubectls { old, current })
+}
