@@ -6,5 +6,6 @@
 pub mod defaults;
 pub mod kind;
 pub mod names;
+pub mod quantity;
 pub mod status;
 pub mod validation;
