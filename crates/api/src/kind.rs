@@ -3,53 +3,42 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::validation::FieldError;
+use crate::{columns::Column, validation::FieldError};
 
-/// One column of a Table answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Column {
-    /// Heading as kubectl prints it (kubectl upper-cases it).
-    pub name: &'static str,
-    /// OpenAPI type: `string`, `integer`, `boolean`, `date`.
-    pub kind: &'static str,
-    /// OpenAPI format: `name` for the first column, otherwise mostly empty.
-    pub format: &'static str,
-    /// 0 is always shown, 1 only with `-o wide`.
-    pub priority: i32,
-}
+pub mod apps;
+pub mod coordination;
+pub mod core;
+pub mod discovery;
+pub mod events;
+pub mod policy;
+mod prepare;
+pub mod rbac;
+pub mod scheduling;
+mod service;
+pub mod storage;
 
 /// A field that a field selector may name, besides `metadata.name` and `metadata.namespace`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SelectableField {
     /// Name in the selector, such as `spec.nodeName`.
     pub name: &'static str,
-    /// JSON pointer into the object.
-    pub pointer: &'static str,
+    /// JSON pointers into the object; the first that leads to a value counts.
+    pub pointers: &'static [&'static str],
     /// Value of an absent field.
     pub default: &'static str,
 }
 
-/// What a kind does with an object on its way in and out. Every function is pure.
-///
-/// Objects are whole JSON values with `apiVersion`, `kind` and `metadata`.
-#[derive(Debug, Clone, Copy)]
-pub struct Strategy {
-    /// Fills in upstream's defaults; idempotent.
-    pub default: fn(&mut Value),
-    /// Drops what a client may not set on create (status) and sets initial values; runs before `validate`.
-    pub prepare_create: fn(&mut Value),
-    /// Carries over what a write to the main resource may not change (status); `(new, old)`.
-    pub prepare_update: fn(&mut Value, &Value),
-    /// Mistakes in a new object; metadata is validated by the caller.
-    pub validate: fn(&Value) -> Vec<FieldError>,
-    /// Mistakes in a change, `validate` included; `(new, old)`.
-    pub validate_update: fn(&Value, &Value) -> Vec<FieldError>,
-    /// Mistakes in a write to `/status`; `(new, old)`.
-    pub validate_status: fn(&Value, &Value) -> Vec<FieldError>,
-    /// `Warning:` headers for a write that is allowed all the same.
-    pub warnings: fn(&Value) -> Vec<String>,
-    /// The cells of one table row, as many as the kind has columns.
-    pub row: fn(&Value, Timestamp) -> Vec<Value>,
+/// When `metadata.generation` grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Generation {
+    /// The kind has none.
+    Untracked,
+    /// It is 1 for good.
+    Constant,
+    /// A change of anything but metadata and status counts.
+    Spec,
+    /// As `Spec`, and a change of the annotations counts too (Deployment: the controller copies them to its ReplicaSets).
+    SpecAndAnnotations,
 }
 
 /// A resource below an object.
@@ -82,6 +71,8 @@ pub enum Subresource {
 }
 
 /// One kind in one group and version.
+///
+/// Objects are whole JSON values with `apiVersion`, `kind` and `metadata`. Every function is pure.
 #[derive(Debug, Clone, Copy)]
 pub struct Kind {
     /// API group, empty for core.
@@ -98,18 +89,193 @@ pub struct Kind {
     pub short_names: &'static [&'static str],
     /// Such as `all`.
     pub categories: &'static [&'static str],
+    /// What may be done with it, in the order of the alphabet.
+    pub verbs: &'static [&'static str],
     /// Whether objects live in a namespace.
     pub namespaced: bool,
     /// Resources below each object.
     pub subresources: &'static [Subresource],
-    /// Whether a change of anything but metadata and status bumps `metadata.generation`.
-    pub generation: bool,
+    /// When `metadata.generation` grows.
+    pub generation: Generation,
     /// Group and plural under which the store keeps it, where two kinds share their objects (Event).
     pub stored_as: Option<(&'static str, &'static str)>,
     /// Columns of a Table answer, in order.
     pub columns: &'static [Column],
+    /// The cells of one table row, as many as there are columns.
+    pub row: fn(&Value, Timestamp) -> Vec<Value>,
     /// Fields that a field selector may name.
     pub selectable: &'static [SelectableField],
-    /// Its behaviour.
-    pub strategy: Strategy,
+    /// Sets what a new object starts with, such as its status.
+    initial: fn(&mut Value),
+    /// Carries over what this kind keeps on an update of the main resource, besides status; `(new, old)`.
+    keep: fn(&mut Value, &Value),
 }
+
+/// Verbs of a resource that can be written, read and watched.
+const ALL_VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+
+/// What most kinds have in common; an entry of the table says only where it differs.
+const BASE: Kind = Kind {
+    group: "",
+    version: "v1",
+    kind: "",
+    plural: "",
+    singular: "",
+    short_names: &[],
+    categories: &[],
+    verbs: ALL_VERBS,
+    namespaced: true,
+    subresources: &[],
+    generation: Generation::Untracked,
+    stored_as: None,
+    columns: crate::columns::NAME_AND_CREATED,
+    row: crate::columns::name_and_created,
+    selectable: &[],
+    initial: |_| {},
+    keep: |_, _| {},
+};
+
+/// Every kind that is served.
+pub static KINDS: &[Kind] = &[
+    core::CONFIG_MAP,
+    core::ENDPOINTS,
+    core::EVENT,
+    core::LIMIT_RANGE,
+    core::NAMESPACE,
+    core::NODE,
+    core::PERSISTENT_VOLUME_CLAIM,
+    core::PERSISTENT_VOLUME,
+    core::POD,
+    core::POD_TEMPLATE,
+    core::REPLICATION_CONTROLLER,
+    core::RESOURCE_QUOTA,
+    core::SECRET,
+    core::SERVICE_ACCOUNT,
+    core::SERVICE,
+    apps::CONTROLLER_REVISION,
+    apps::DAEMON_SET,
+    apps::DEPLOYMENT,
+    apps::REPLICA_SET,
+    apps::STATEFUL_SET,
+    events::EVENT,
+    policy::POD_DISRUPTION_BUDGET,
+    rbac::CLUSTER_ROLE_BINDING,
+    rbac::CLUSTER_ROLE,
+    rbac::ROLE_BINDING,
+    rbac::ROLE,
+    storage::STORAGE_CLASS,
+    scheduling::PRIORITY_CLASS,
+    coordination::LEASE,
+    discovery::ENDPOINT_SLICE,
+];
+
+/// The kind served at `/apis/GROUP/VERSION/PLURAL` (`/api/v1/PLURAL` for the core group, which is `""`).
+pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.plural == plural && kind.group == group && kind.version == version)
+}
+
+/// The kind that an object of this group, version and kind belongs to.
+pub fn find_kind(group: &str, version: &str, kind: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|entry| entry.kind == kind && entry.group == group && entry.version == version)
+}
+
+/// The kind of an object by its `apiVersion` and `kind`, as owner references name it too.
+pub fn find_object(api_version: &str, kind: &str) -> Option<&'static Kind> {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    find_kind(group, version, kind)
+}
+
+impl Kind {
+    /// `v1`, `apps/v1`.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// Group and plural as messages print them: `pods`, `deployments.apps`.
+    pub fn resource(&self) -> crate::status::Resource<'static> {
+        crate::status::Resource { group: self.group, plural: self.plural }
+    }
+
+    /// Group and plural under which the store keeps the objects.
+    pub fn stored_as(&self) -> (&'static str, &'static str) {
+        self.stored_as.unwrap_or((self.group, self.plural))
+    }
+
+    /// Whether `/{name}/SUBRESOURCE` exists.
+    pub fn has(&self, subresource: Subresource) -> bool {
+        self.subresources.contains(&subresource)
+    }
+
+    /// Mistakes in a new object.
+    pub fn validate(&self, _object: &Value) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    /// Mistakes in a change of the main resource.
+    pub fn validate_update(&self, _new: &Value, _old: &Value) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    /// Mistakes in a write to `/status`.
+    pub fn validate_status(&self, _new: &Value, _old: &Value) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    /// `Warning:` headers for a write that is allowed all the same.
+    pub fn warnings(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Fills in upstream's defaults; idempotent.
+    pub fn apply_defaults(&self, object: &mut Value) {
+        crate::defaults::apply(self.group, self.kind, object);
+    }
+}
+
+impl Subresource {
+    /// The path segment.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Scale => "scale",
+            Self::Log => "log",
+            Self::Binding => "binding",
+            Self::Eviction => "eviction",
+            Self::EphemeralContainers => "ephemeralcontainers",
+            Self::Resize => "resize",
+            Self::Exec => "exec",
+            Self::Attach => "attach",
+            Self::PortForward => "portforward",
+            Self::Finalize => "finalize",
+            Self::Token => "token",
+        }
+    }
+
+    /// Group, version and kind of the body it takes or gives; `None` is the kind of the object itself.
+    pub fn body(self) -> Option<(&'static str, &'static str, &'static str)> {
+        match self {
+            Self::Scale => Some(("autoscaling", "v1", "Scale")),
+            Self::Binding => Some(("", "v1", "Binding")),
+            Self::Eviction => Some(("policy", "v1", "Eviction")),
+            Self::Exec => Some(("", "v1", "PodExecOptions")),
+            Self::Attach => Some(("", "v1", "PodAttachOptions")),
+            Self::PortForward => Some(("", "v1", "PodPortForwardOptions")),
+            Self::Token => Some(("authentication.k8s.io", "v1", "TokenRequest")),
+            Self::Status | Self::Log | Self::EphemeralContainers | Self::Resize | Self::Finalize => None,
+        }
+    }
+
+    /// What may be done with it.
+    pub fn verbs(self) -> &'static [&'static str] {
+        match self {
+            Self::Status | Self::Scale | Self::EphemeralContainers | Self::Resize => &["get", "patch", "update"],
+            Self::Log => &["get"],
+            Self::Binding | Self::Eviction | Self::Token => &["create"],
+            Self::Exec | Self::Attach | Self::PortForward => &["create", "get"],
+            Self::Finalize => &["update"],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

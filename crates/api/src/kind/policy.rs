@@ -1,0 +1,16 @@
+//! The kind of policy.
+
+use super::{BASE, Generation, Kind, Subresource, prepare};
+
+/// policy/v1 PodDisruptionBudget.
+pub const POD_DISRUPTION_BUDGET: Kind = Kind {
+    group: "policy",
+    kind: "PodDisruptionBudget",
+    plural: "poddisruptionbudgets",
+    singular: "poddisruptionbudget",
+    short_names: &["pdb"],
+    subresources: &[Subresource::Status],
+    generation: Generation::Spec,
+    initial: prepare::empty_status,
+    ..BASE
+};

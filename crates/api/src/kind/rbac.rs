@@ -1,0 +1,24 @@
+//! Kinds of rbac.authorization.k8s.io: kept and served as plain objects, as the one user of a machine may do everything.
+
+use super::{BASE, Kind};
+
+const RULES: Kind = Kind { group: "rbac.authorization.k8s.io", ..BASE };
+
+/// rbac.authorization.k8s.io/v1 ClusterRole.
+pub const CLUSTER_ROLE: Kind =
+    Kind { kind: "ClusterRole", plural: "clusterroles", singular: "clusterrole", namespaced: false, ..RULES };
+
+/// rbac.authorization.k8s.io/v1 ClusterRoleBinding.
+pub const CLUSTER_ROLE_BINDING: Kind = Kind {
+    kind: "ClusterRoleBinding",
+    plural: "clusterrolebindings",
+    singular: "clusterrolebinding",
+    namespaced: false,
+    ..RULES
+};
+
+/// rbac.authorization.k8s.io/v1 Role.
+pub const ROLE: Kind = Kind { kind: "Role", plural: "roles", singular: "role", ..RULES };
+
+/// rbac.authorization.k8s.io/v1 RoleBinding.
+pub const ROLE_BINDING: Kind = Kind { kind: "RoleBinding", plural: "rolebindings", singular: "rolebinding", ..RULES };

@@ -1,0 +1,15 @@
+//! The kind of scheduling.k8s.io.
+
+use super::{BASE, Generation, Kind};
+
+/// scheduling.k8s.io/v1 PriorityClass.
+pub const PRIORITY_CLASS: Kind = Kind {
+    group: "scheduling.k8s.io",
+    kind: "PriorityClass",
+    plural: "priorityclasses",
+    singular: "priorityclass",
+    short_names: &["pc"],
+    namespaced: false,
+    generation: Generation::Constant,
+    ..BASE
+};

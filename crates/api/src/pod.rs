@@ -1,0 +1,116 @@
+//! What can be said of a pod from its spec alone.
+
+use serde_json::Value;
+
+use crate::quantity::Quantity;
+
+/// The quality of service class that the kubelet evicts by: `Guaranteed`, `Burstable` or `BestEffort`.
+///
+/// Guaranteed: every container (init containers too) limits cpu and memory, and requests as much as it limits. BestEffort:
+/// none requests or limits any of the two. Resources of the pod as a whole, where it has them, decide alone.
+/// <https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/>
+pub fn qos_class(pod: &Value) -> &'static str {
+    let spec = &pod["spec"];
+    let whole = &spec["resources"];
+    if ["requests", "limits"].iter().any(|key| whole[key].as_object().is_some_and(|list| !list.is_empty())) {
+        return class_of(&[whole]);
+    }
+    let containers = |key: &str| spec[key].as_array().into_iter().flatten();
+    let resources: Vec<&Value> =
+        containers("containers").chain(containers("initContainers")).map(|container| &container["resources"]).collect();
+    class_of(&resources)
+}
+
+fn class_of(resources: &[&Value]) -> &'static str {
+    const COMPUTE: [&str; 2] = ["cpu", "memory"];
+    let amount = |resources: &Value, list: &str, name: &str| quantity(&resources[list][name]);
+    let any = resources.iter().any(|resources| {
+        COMPUTE.iter().any(|name| ["requests", "limits"].iter().any(|list| amount(resources, list, name).is_some()))
+    });
+    if !any {
+        return "BestEffort";
+    }
+    let guaranteed = resources.iter().all(|resources| {
+        COMPUTE.iter().all(|name| {
+            let limit = amount(resources, "limits", name);
+            // A request that is left out is defaulted to the limit.
+            limit.is_some() && amount(resources, "requests", name).is_none_or(|request| Some(request) == limit)
+        })
+    });
+    if guaranteed { "Guaranteed" } else { "Burstable" }
+}
+
+/// An amount above zero; an amount of zero counts as none.
+fn quantity(value: &Value) -> Option<Quantity> {
+    let amount = match value {
+        Value::String(text) => text.parse().ok()?,
+        Value::Number(number) => number.to_string().parse().ok()?,
+        _ => return None,
+    };
+    (amount > Quantity::ZERO).then_some(amount)
+}
+
+/// Seconds a pod is given to end when it is deleted; `asked` is `gracePeriodSeconds` of the request.
+///
+/// A pod that no node runs, or that has ended, goes at once. A negative period means one second.
+pub fn grace_period_seconds(pod: &Value, asked: Option<i64>) -> i64 {
+    /// `spec.terminationGracePeriodSeconds` where it was not set.
+    const DEFAULT_SECONDS: i64 = 30;
+    let unscheduled = pod["spec"]["nodeName"].as_str().unwrap_or_default().is_empty();
+    if unscheduled || is_terminal(pod) {
+        return 0;
+    }
+    let seconds = asked.or_else(|| pod["spec"]["terminationGracePeriodSeconds"].as_i64()).unwrap_or(DEFAULT_SECONDS);
+    if seconds < 0 { 1 } else { seconds }
+}
+
+/// Whether every container has ended for good.
+pub fn is_terminal(pod: &Value) -> bool {
+    matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(resources: &[Value], expected: &str) {
+        let containers: Vec<Value> = resources.iter().map(|resources| json!({ "resources": resources })).collect();
+        assert_eq!(qos_class(&json!({ "spec": { "containers": containers } })), expected, "{resources:?}");
+    }
+
+    #[test]
+    fn class_follows_requests_and_limits() {
+        let both = json!({ "limits": { "cpu": "1", "memory": "1Gi" } });
+        let equal = json!({ "limits": { "cpu": "1", "memory": "1Gi" }, "requests": { "cpu": "1000m", "memory": "1024Mi" } });
+        check(&[json!({})], "BestEffort");
+        check(&[json!({ "requests": { "cpu": "0" } })], "BestEffort");
+        check(&[json!({ "requests": { "ephemeral-storage": "1Gi" } })], "BestEffort");
+        check(std::slice::from_ref(&both), "Guaranteed");
+        check(std::slice::from_ref(&equal), "Guaranteed");
+        check(&[both, json!({})], "Burstable");
+        check(&[json!({ "limits": { "cpu": "1" } })], "Burstable");
+        check(&[json!({ "limits": { "cpu": "2", "memory": "1Gi" }, "requests": { "cpu": "1" } })], "Burstable");
+    }
+
+    #[test]
+    fn resources_of_the_pod_decide_alone() {
+        let pod = json!({ "spec": {
+            "resources": { "limits": { "cpu": "1", "memory": "1Gi" } },
+            "containers": [{ "resources": { "requests": { "cpu": "1m" } } }],
+        } });
+        assert_eq!(qos_class(&pod), "Guaranteed");
+    }
+
+    #[test]
+    fn grace_is_for_pods_that_run() {
+        let running =
+            json!({ "spec": { "nodeName": "n", "terminationGracePeriodSeconds": 7 }, "status": { "phase": "Running" } });
+        assert_eq!(grace_period_seconds(&running, None), 7);
+        assert_eq!(grace_period_seconds(&running, Some(0)), 0);
+        assert_eq!(grace_period_seconds(&running, Some(-5)), 1);
+        assert_eq!(grace_period_seconds(&json!({ "spec": {} }), Some(9)), 0);
+        assert_eq!(grace_period_seconds(&json!({ "spec": { "nodeName": "n" }, "status": { "phase": "Failed" } }), Some(9)), 0);
+    }
+}
