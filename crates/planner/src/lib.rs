@@ -1,1 +1,5 @@
-//! placeholder
+//! Decides: pure functions from a snapshot of the world to a plan.
+//!
+//! No clock, randomness, logging, I/O or async in here.
+
+pub mod pod;

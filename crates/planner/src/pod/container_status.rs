@@ -1,0 +1,137 @@
+//! The status of one container.
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1::{
+        Container as Spec, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
+        ContainerStatus, Pod, PodSpec, VolumeMountStatus,
+    },
+    apimachinery::pkg::apis::meta::v1::Time,
+};
+
+use super::{
+    backoff::go_seconds,
+    observed::{CRASH_LOOP_BACK_OFF, Container, Observed, Outcome, Run, RunState},
+    restart::{self, Next, is_sidecar, pod_reference},
+};
+
+/// Scheme of container ids in the API.
+const ID_SCHEME: &str = "windlass://";
+
+/// Words what is known of `spec`.
+pub(super) fn container_status(
+    pod: &Pod,
+    pod_spec: &PodSpec,
+    spec: &Spec,
+    is_init: bool,
+    observed: &Observed,
+    now: Timestamp,
+) -> ContainerStatus {
+    let unknown = Container::default();
+    let known = observed.containers.get(&spec.name).unwrap_or(&unknown);
+    let waiting = waiting(pod, pod_spec, spec, is_init, known, observed, now);
+    let latest = known.latest.as_ref();
+    // A waiting container shows its newest run as the last state; one that waits for nothing shows it as the state.
+    let (state, last) = match (waiting, latest) {
+        (Some(waiting), latest) => (waiting, latest),
+        (None, Some(run)) => (run_state(run), known.previous.as_ref()),
+        (None, None) => (not_started(pod_spec), None),
+    };
+    let running = known.running().is_some();
+    let image = latest.map(|run| run.image.as_str()).filter(|image| !image.is_empty());
+    ContainerStatus {
+        name: spec.name.clone(),
+        container_id: latest.filter(|run| !run.id.is_empty()).map(|run| format!("{ID_SCHEME}{}", run.id)),
+        image: image.or(spec.image.as_deref()).unwrap_or_default().to_owned(),
+        image_id: latest.map(|run| run.image_id.clone()).unwrap_or_default(),
+        ready: is_ready(spec, is_init, known, observed),
+        started: Some(running && known.started && (!is_init || is_sidecar(spec))),
+        restart_count: latest.map_or(0, |run| i32::try_from(run.attempt).unwrap_or(i32::MAX)),
+        last_state: Some(last.filter(|run| run.outcome().is_some()).map(run_state).unwrap_or_default()),
+        state: Some(state),
+        allocated_resources: spec.resources.as_ref().and_then(|resources| resources.requests.clone()),
+        resources: spec.resources.clone(),
+        volume_mounts: volume_mounts(spec),
+        ..ContainerStatus::default()
+    }
+}
+
+/// Ready to be routed to; a regular init container is ready once it has succeeded.
+pub(super) fn is_ready(spec: &Spec, is_init: bool, known: &Container, observed: &Observed) -> bool {
+    if is_init && !is_sidecar(spec) {
+        return known.succeeded();
+    }
+    known.running().is_some() && known.started && known.ready && known.condemned.is_none() && !observed.stopping
+}
+
+fn waiting(
+    pod: &Pod,
+    pod_spec: &PodSpec,
+    spec: &Spec,
+    is_init: bool,
+    known: &Container,
+    observed: &Observed,
+    now: Timestamp,
+) -> Option<ContainerState> {
+    if known.running().is_some() || observed.stopping || observed.stopped {
+        return None;
+    }
+    if let Some(failure) = &known.failure {
+        let (reason, message) = failure.waiting(spec.image.as_deref().unwrap_or_default(), now);
+        return Some(waiting_state(&reason, Some(message)));
+    }
+    if let Next::BackOff(_) = restart::next(pod_spec, spec, is_init, known, now) {
+        let delay = go_seconds(known.backoff.seconds);
+        let message = format!("back-off {delay} restarting failed container={} pod={}", spec.name, pod_reference(pod));
+        return Some(waiting_state(CRASH_LOOP_BACK_OFF, Some(message)));
+    }
+    None
+}
+
+fn waiting_state(reason: &str, message: Option<String>) -> ContainerState {
+    let waiting = ContainerStateWaiting { reason: Some(reason.to_owned()), message };
+    ContainerState { waiting: Some(waiting), ..ContainerState::default() }
+}
+
+fn not_started(pod_spec: &PodSpec) -> ContainerState {
+    let has_init = pod_spec.init_containers.as_ref().is_some_and(|containers| !containers.is_empty());
+    waiting_state(if has_init { "PodInitializing" } else { "ContainerCreating" }, None)
+}
+
+fn run_state(run: &Run) -> ContainerState {
+    match &run.state {
+        RunState::Created => waiting_state("ContainerCreating", None),
+        RunState::Running { started_at } => ContainerState {
+            running: Some(ContainerStateRunning { started_at: Some(Time(*started_at)) }),
+            ..ContainerState::default()
+        },
+        RunState::Exited(outcome) => ContainerState { terminated: Some(terminated(run, outcome)), ..ContainerState::default() },
+    }
+}
+
+fn terminated(run: &Run, outcome: &Outcome) -> ContainerStateTerminated {
+    ContainerStateTerminated {
+        container_id: (!run.id.is_empty()).then(|| format!("{ID_SCHEME}{}", run.id)),
+        exit_code: outcome.exit_code,
+        finished_at: Some(Time(outcome.finished_at)),
+        started_at: Some(Time(outcome.started_at.unwrap_or(outcome.finished_at))),
+        reason: Some(outcome.reason.clone()),
+        message: (!outcome.message.is_empty()).then(|| outcome.message.clone()),
+        signal: None,
+    }
+}
+
+fn volume_mounts(spec: &Spec) -> Option<Vec<VolumeMountStatus>> {
+    let mounts = spec.volume_mounts.as_ref()?;
+    let status = |mount: &k8s_openapi::api::core::v1::VolumeMount| {
+        let read_only = mount.read_only.unwrap_or(false);
+        VolumeMountStatus {
+            name: mount.name.clone(),
+            mount_path: mount.mount_path.clone(),
+            read_only: read_only.then_some(true),
+            recursive_read_only: read_only.then(|| "Disabled".to_owned()),
+            ..VolumeMountStatus::default()
+        }
+    };
+    Some(mounts.iter().map(status).collect())
+}

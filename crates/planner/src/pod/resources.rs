@@ -1,0 +1,231 @@
+//! Quantities, quality of service, and what of them the kernel is told.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::{Container, Pod, PodSpec, ResourceRequirements},
+    apimachinery::pkg::api::resource::Quantity,
+};
+
+/// Quality of service: what goes first when memory is short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Qos {
+    /// Every container has limits for both resources, and requests as much.
+    Guaranteed,
+    /// Something is asked for.
+    Burstable,
+    /// Nothing is asked for.
+    BestEffort,
+}
+
+impl Qos {
+    /// As `status.qosClass` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Guaranteed => "Guaranteed",
+            Self::Burstable => "Burstable",
+            Self::BestEffort => "BestEffort",
+        }
+    }
+}
+
+const RESOURCES: [&str; 2] = ["cpu", "memory"];
+/// Of a CPU, as cgroup v1 counts.
+const SHARES_PER_CPU: i64 = 1024;
+const MIN_SHARES: i64 = 2;
+const MAX_SHARES: i64 = 262_144;
+/// Microseconds; the kernel's default.
+const CPU_PERIOD: i64 = 100_000;
+/// Below a millisecond a period the kernel refuses.
+const MIN_CPU_QUOTA: i64 = 1_000;
+
+/// Thousandths of `quantity`, rounded up; `None` when it cannot be read.
+pub fn milli(quantity: &Quantity) -> Option<i64> {
+    let text = quantity.0.trim();
+    let split = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
+    let (number, suffix) = text.split_at(split);
+    let scale: f64 = match suffix {
+        "" => 1.0,
+        "n" => 1e-9,
+        "u" => 1e-6,
+        "m" => 1e-3,
+        "k" => 1e3,
+        "M" => 1e6,
+        "G" => 1e9,
+        "T" => 1e12,
+        "P" => 1e15,
+        "E" => 1e18,
+        "Ki" => 1024.0,
+        "Mi" => 1024.0 * 1024.0,
+        "Gi" => 1024.0 * 1024.0 * 1024.0,
+        "Ti" => 1024.0_f64.powi(4),
+        "Pi" => 1024.0_f64.powi(5),
+        "Ei" => 1024.0_f64.powi(6),
+        exponent => 10.0_f64.powi(exponent.strip_prefix(['e', 'E'])?.parse().ok()?),
+    };
+    let value = number.parse::<f64>().ok()? * scale * 1000.0;
+    // Decimal fractions are not exact in binary: 0.1 CPU must not become 101 thousandths.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a float to integer cast saturates, which is what a limit beyond i64 should do"
+    )]
+    let rounded = (value - 1e-6).ceil() as i64;
+    Some(rounded)
+}
+
+/// Whole units of `quantity`, rounded up: bytes, or CPUs.
+pub fn units(quantity: &Quantity) -> Option<i64> {
+    milli(quantity).map(|milli| milli / 1000 + i64::from(milli % 1000 > 0))
+}
+
+type List = BTreeMap<String, Quantity>;
+
+fn positive<'a>(list: Option<&'a List>, resource: &str) -> Option<&'a Quantity> {
+    list?.get(resource).filter(|quantity| milli(quantity).is_some_and(|milli| milli > 0))
+}
+
+fn limit<'a>(container: &'a Container, resource: &str) -> Option<&'a Quantity> {
+    positive(container.resources.as_ref()?.limits.as_ref(), resource)
+}
+
+/// What is requested; what is limited but not requested counts as requested.
+fn request<'a>(container: &'a Container, resource: &str) -> Option<&'a Quantity> {
+    let resources = container.resources.as_ref()?;
+    positive(resources.requests.as_ref(), resource).or_else(|| positive(resources.limits.as_ref(), resource))
+}
+
+/// Quality of service of a pod, from its containers (init containers too).
+pub fn qos(spec: &PodSpec) -> Qos {
+    let containers: Vec<&Container> = spec.containers.iter().chain(spec.init_containers.iter().flatten()).collect();
+    if RESOURCES.iter().all(|resource| containers.iter().all(|container| request(container, resource).is_none())) {
+        return Qos::BestEffort;
+    }
+    let guaranteed = |container: &&Container, resource: &str| match (limit(container, resource), request(container, resource)) {
+        (Some(limit), Some(request)) => milli(limit) == milli(request),
+        _ => false,
+    };
+    if containers.iter().all(|container| RESOURCES.iter().all(|resource| guaranteed(container, resource))) {
+        Qos::Guaranteed
+    } else {
+        Qos::Burstable
+    }
+}
+
+/// What the kernel is told of one container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kernel {
+    /// `cpu.shares` of cgroup v1.
+    pub cpu_shares: i64,
+    /// Microseconds of CPU a period; 0: no limit.
+    pub cpu_quota: i64,
+    /// Microseconds.
+    pub cpu_period: i64,
+    /// Bytes; 0: no limit.
+    pub memory_limit: i64,
+    /// Who is killed first: 1000 before anybody, -997 after everybody.
+    pub oom_score_adj: i64,
+}
+
+/// Kernel settings of `container` on a machine with `memory_bytes`.
+pub fn kernel(spec: &PodSpec, container: &Container, memory_bytes: i64) -> Kernel {
+    let cpu_request = request(container, "cpu").and_then(milli).unwrap_or(0);
+    let cpu_limit = limit(container, "cpu").and_then(milli).unwrap_or(0);
+    let oom_score_adj = match qos(spec) {
+        Qos::Guaranteed => -997,
+        Qos::BestEffort => 1000,
+        Qos::Burstable => {
+            let requested = request(container, "memory").and_then(units).unwrap_or(0);
+            // The more of the machine it asked for, the later it goes; always between the two other classes.
+            let adjust = 1000 - i64::try_from(i128::from(requested) * 1000 / i128::from(memory_bytes.max(1))).unwrap_or(1000);
+            adjust.clamp(3, 999)
+        }
+    };
+    Kernel {
+        cpu_shares: (cpu_request * SHARES_PER_CPU / 1000).clamp(MIN_SHARES, MAX_SHARES),
+        cpu_quota: if cpu_limit == 0 { 0 } else { (cpu_limit * CPU_PERIOD / 1000).max(MIN_CPU_QUOTA) },
+        cpu_period: CPU_PERIOD,
+        memory_limit: limit(container, "memory").and_then(units).unwrap_or(0),
+        oom_score_adj,
+    }
+}
+
+/// Cgroup of a pod below the machine's root cgroup.
+pub fn cgroup(pod: &Pod) -> String {
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    match pod.spec.as_ref().map_or(Qos::BestEffort, qos) {
+        Qos::Guaranteed => format!("kubepods/pod{uid}"),
+        Qos::Burstable => format!("kubepods/burstable/pod{uid}"),
+        Qos::BestEffort => format!("kubepods/besteffort/pod{uid}"),
+    }
+}
+
+/// The value of a `resourceFieldRef`; a limit that is not set is what the machine has.
+pub fn field(
+    resource: &str,
+    divisor: Option<&Quantity>,
+    of: Option<&ResourceRequirements>,
+    allocatable: &List,
+) -> Option<String> {
+    let (list, name) = resource.split_once('.')?;
+    let set = match list {
+        "limits" => of.and_then(|of| of.limits.as_ref()?.get(name)).or_else(|| allocatable.get(name)),
+        "requests" => of.and_then(|of| of.requests.as_ref()?.get(name).or_else(|| of.limits.as_ref()?.get(name))),
+        _ => return None,
+    };
+    let value = set.map_or(Some(0), milli)?;
+    let divisor = divisor.and_then(milli).filter(|divisor| *divisor > 0).unwrap_or(1000);
+    Some((value / divisor + i64::from(value % divisor > 0)).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn spec(resources: &serde_json::Value) -> PodSpec {
+        serde_json::from_value(json!({ "containers": [{ "name": "web", "resources": resources }] })).unwrap()
+    }
+
+    #[test]
+    fn quantities_in_thousandths() {
+        for (text, expected) in [
+            ("100m", Some(100)),
+            ("0.1", Some(100)),
+            ("2", Some(2000)),
+            ("64Mi", Some(64 * 1024 * 1024 * 1000)),
+            ("1e3", Some(1_000_000)),
+            ("1k", Some(1_000_000)),
+            ("100n", Some(1)),
+            ("x", None),
+        ] {
+            assert_eq!(milli(&Quantity(text.into())), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn quality_of_service_and_kernel_settings() {
+        let check = |resources| {
+            let spec = spec(&resources);
+            let kernel = kernel(&spec, &spec.containers[0], 1 << 30);
+            let text = format!("{} {} {}", kernel.cpu_shares, kernel.cpu_quota, kernel.memory_limit);
+            (qos(&spec).name(), text, kernel.oom_score_adj)
+        };
+        assert_eq!(check(json!({})), ("BestEffort", "2 0 0".into(), 1000));
+        assert_eq!(check(json!({ "requests": { "cpu": "250m", "memory": "512Mi" } })), ("Burstable", "256 0 0".into(), 500));
+        let limits = json!({ "cpu": "500m", "memory": "64Mi" });
+        assert_eq!(check(json!({ "limits": limits })), ("Guaranteed", "512 50000 67108864".into(), -997));
+    }
+
+    #[test]
+    fn resource_fields_round_up() {
+        let spec = spec(&json!({ "limits": { "cpu": "1500m" }, "requests": { "memory": "100Mi" } }));
+        let of = spec.containers[0].resources.as_ref();
+        let machine: List = [("memory".to_owned(), Quantity("1Gi".into()))].into();
+        let get = |resource: &str, divisor: &str| field(resource, Some(&Quantity(divisor.into())), of, &machine).unwrap();
+        assert_eq!(get("limits.cpu", "0"), "2");
+        assert_eq!(get("limits.cpu", "1m"), "1500");
+        assert_eq!(get("limits.memory", "1Mi"), "1024");
+        assert_eq!(get("requests.memory", "1"), "104857600");
+    }
+}
