@@ -1,0 +1,9 @@
+//! Tests with a real kernel: every one makes a machine of its own, and the host must be as it was afterwards.
+//!
+//! They need root, as the machine itself does.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says that it failed by panicking")]
+
+mod holder;
+mod pods;
+mod world;
