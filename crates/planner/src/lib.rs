@@ -1,5 +1,24 @@
 //! Decides: pure functions from a snapshot of the world to a plan.
 //!
-//! No clock, randomness, logging, I/O or async in here.
+//! Every module answers one question about the state of a cluster at one instant, given as `now`. A plan is complete and
+//! specific: whoever carries it out makes no choice. Absent on purpose: clocks, randomness, logging, I/O, async, and maps
+//! whose order is random.
 
+pub mod claim;
+pub mod deployment;
+pub mod note;
+pub mod owner;
+pub mod percent;
 pub mod pod;
+pub mod replica;
+pub mod replica_set;
+pub mod template;
+
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+/// The instant as the API writes it: whole seconds, rounded down.
+pub fn seconds(now: Timestamp) -> Time {
+    let whole = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Floor);
+    Time(now.round(whole).unwrap_or(now))
+}

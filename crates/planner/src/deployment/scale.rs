@@ -1,0 +1,119 @@
+//! `spec.replicas` changed: how the change is shared out among the ReplicaSets.
+
+use std::cmp::Reverse;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use windlass_api::names::{ANNOTATION_DESIRED_REPLICAS, ANNOTATION_MAX_REPLICAS};
+
+use super::{Reason, Rollout, member::Member, settings};
+use crate::owner;
+
+impl Rollout<'_> {
+    /// Whether a ReplicaSet with pods was sized for another `spec.replicas`.
+    pub(super) fn is_scaling_event(&self) -> bool {
+        let replicas = settings::replicas(self.deployment);
+        let active = self.old.iter().filter(|member| member.size() > 0);
+        active.filter_map(|member| number(member, ANNOTATION_DESIRED_REPLICAS)).any(|desired| desired != replicas)
+    }
+
+    /// Sizes the ReplicaSets for the present `spec.replicas`, without rolling; `false` if only rolling can bring it about.
+    pub(super) fn scale(&mut self) -> bool {
+        let deployment = self.deployment;
+        let replicas = settings::replicas(deployment);
+        if let Some(only) = self.active_or_latest() {
+            only.resize(deployment, replicas, Reason::Scale);
+            return true;
+        }
+        if self.is_saturated() {
+            for member in self.old.iter_mut().filter(|member| member.size() > 0) {
+                member.resize(deployment, 0, Reason::Saturated);
+            }
+            return true;
+        }
+        if settings::is_rolling_update(deployment) {
+            self.scale_in_proportion();
+            return true;
+        }
+        false
+    }
+
+    /// The only ReplicaSet with pods, or the newest if none has any; `None` if several have.
+    fn active_or_latest(&mut self) -> Option<&mut Member> {
+        let active = self.members().filter(|member| member.size() > 0).count();
+        match active {
+            0 if self.new.is_some() => self.new.as_mut(),
+            0 => self.old.last_mut(),
+            1 => self.old.iter_mut().chain(&mut self.new).find(|member| member.size() > 0),
+            _ => None,
+        }
+    }
+
+    /// Whether the new ReplicaSet has all pods and all are available.
+    fn is_saturated(&self) -> bool {
+        let replicas = settings::replicas(self.deployment);
+        self.new.as_ref().is_some_and(|new| {
+            let desired = number(new, ANNOTATION_DESIRED_REPLICAS);
+            new.size() == replicas && desired == Some(replicas) && new.available() == replicas
+        })
+    }
+
+    /// Larger ReplicaSets take larger shares; what rounding leaves goes to the largest.
+    fn scale_in_proportion(&mut self) {
+        let deployment = self.deployment;
+        let replicas = settings::replicas(deployment);
+        let allowed = if replicas > 0 { replicas.saturating_add(settings::bounds(deployment).max_surge) } else { 0 };
+        let before = deployment.status.as_ref().and_then(|status| status.replicas).unwrap_or(0);
+        let mut active: Vec<&mut Member> = self.old.iter_mut().chain(&mut self.new).filter(|member| member.size() > 0).collect();
+        let total: i32 = active.iter().map(|member| member.size()).fold(0, i32::saturating_add);
+        let to_add = allowed.saturating_sub(total);
+        // They stand oldest first. Of equal size, the newer grows first and the older shrinks first.
+        if to_add > 0 {
+            active.reverse();
+        }
+        active.sort_by_key(|member| Reverse(member.size()));
+        let shares = proportions(&active, deployment, to_add, before);
+        for (member, size) in active.into_iter().zip(shares) {
+            member.resize(deployment, size, Reason::ScaleInProportion);
+        }
+    }
+}
+
+/// The size of each member, given in order of precedence, when `to_add` pods are added (or taken away).
+fn proportions(members: &[&mut Member], deployment: &Deployment, to_add: i32, before: i32) -> Vec<i32> {
+    let mut added = 0;
+    let mut sizes: Vec<i32> = members
+        .iter()
+        .map(|member| {
+            let allowed = to_add - added;
+            let share = if to_add == 0 || allowed == 0 { 0 } else { fraction(member, deployment, before) };
+            let share = if to_add > 0 { share.min(allowed) } else { share.max(allowed) };
+            added += share;
+            member.size() + share
+        })
+        .collect();
+    if let Some(first) = sizes.first_mut() {
+        *first = (*first + to_add - added).max(0);
+    }
+    sizes
+}
+
+/// How far a member grows if it keeps its share of the Deployment, rounded to the nearest.
+fn fraction(member: &Member, deployment: &Deployment, status_replicas: i32) -> i32 {
+    let replicas = settings::replicas(deployment);
+    let size = member.size();
+    if replicas == 0 {
+        return -size;
+    }
+    let most = i64::from(replicas) + i64::from(settings::bounds(deployment).max_surge);
+    let before = i64::from(number(member, ANNOTATION_MAX_REPLICAS).unwrap_or(status_replicas));
+    if before <= 0 {
+        return 0;
+    }
+    let twice = 2 * i64::from(size) * most;
+    let rounded = (twice + before).div_euclid(2 * before);
+    i32::try_from(rounded).unwrap_or(i32::MAX) - size
+}
+
+fn number(member: &Member, annotation: &str) -> Option<i32> {
+    owner::annotation(&member.object().metadata, annotation)?.parse().ok()
+}

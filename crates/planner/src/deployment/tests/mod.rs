@@ -1,0 +1,5 @@
+//! Snapshots to plans, and whole rollouts step by step.
+
+mod snapshots;
+mod walk;
+mod world;

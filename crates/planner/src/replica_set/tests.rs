@@ -1,0 +1,159 @@
+//! Snapshots to plans.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn now() -> Timestamp {
+    "2026-01-01T00:10:00Z".parse().unwrap()
+}
+
+fn replica_set(replicas: i32) -> ReplicaSet {
+    serde_json::from_value(json!({
+        "metadata": {"name": "web-x", "namespace": "default", "uid": "rs", "generation": 2},
+        "spec": {
+            "replicas": replicas, "minReadySeconds": 10, "selector": {"matchLabels": {"app": "web"}},
+            "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+        }
+    }))
+    .unwrap()
+}
+
+fn pod(name: &str, change: Value) -> Arc<Pod> {
+    let mut value = json!({
+        "metadata": {
+            "name": name, "uid": name, "labels": {"app": "web"}, "creationTimestamp": "2026-01-01T00:00:00Z",
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-x", "uid": "rs", "controller": true}]
+        },
+        "spec": {"nodeName": "n1", "containers": []},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:01:00Z"}]}
+    });
+    merge(&mut value, change);
+    Arc::new(serde_json::from_value(value).unwrap())
+}
+
+fn merge(into: &mut Value, change: Value) {
+    match (into, change) {
+        (Value::Object(into), Value::Object(change)) => {
+            for (key, value) in change {
+                if value.is_null() {
+                    into.remove(&key).map(drop).unwrap_or_default()
+                } else {
+                    merge(into.entry(key).or_insert(Value::Null), value)
+                }
+            }
+        }
+        (into, change) => *into = change,
+    }
+}
+
+fn summary(plan: &Plan) -> String {
+    let steps = plan.steps.iter().map(|step| match &step.action {
+        Action::Create { batches, .. } => format!("create {batches:?}: {:?}", step.reason),
+        Action::Delete(pod) => format!("delete {}: {:?}", owner::name(&pod.metadata), step.reason),
+        Action::SetOwners { pod, owners } => {
+            format!("{:?} {} -> {} owners", step.reason, owner::name(&pod.metadata), owners.len())
+        }
+    });
+    let status = &plan.status;
+    let mut lines: Vec<String> = steps.collect();
+    lines.push(format!(
+        "replicas {} labeled {:?} ready {:?} available {:?} terminating {:?}",
+        status.replicas,
+        status.fully_labeled_replicas,
+        status.ready_replicas,
+        status.available_replicas,
+        status.terminating_replicas
+    ));
+    lines.push(format!("waiting {:?} wake {:?}", plan.waiting, plan.wake_at));
+    lines.join("\n")
+}
+
+fn check(replica_set: &ReplicaSet, pods: &[Arc<Pod>], expected: expect_test::Expect) {
+    let plan = plan(&Snapshot { replica_set, pods, related: pods }, now());
+    expected.assert_eq(&summary(&plan));
+}
+
+#[test]
+fn missing_pods_are_made_in_growing_batches() {
+    check(
+        &replica_set(10),
+        &[pod("a", json!({}))],
+        expect_test::expect![[r#"
+        create [1, 2, 4, 2]: TooFew
+        replicas 1 labeled Some(1) ready Some(1) available Some(1) terminating Some(0)
+        waiting [Available { missing: 9 }] wake None"#]],
+    );
+}
+
+#[test]
+fn a_pod_that_just_became_ready_is_waited_for() {
+    let fresh =
+        json!({"status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:09:55Z"}]}});
+    check(
+        &replica_set(2),
+        &[pod("a", json!({})), pod("b", fresh)],
+        expect_test::expect![[r#"
+        replicas 2 labeled Some(2) ready Some(2) available Some(1) terminating Some(0)
+        waiting [Available { missing: 1 }] wake Some(2026-01-01T00:10:05Z)"#]],
+    );
+}
+
+#[test]
+fn orphans_are_taken_in_and_strays_let_go_before_anything_else() {
+    let pods = [
+        pod("orphan", json!({"metadata": {"ownerReferences": null}})),
+        pod("stray", json!({"metadata": {"labels": {"app": "debug"}}})),
+        pod(
+            "foreign",
+            json!({"metadata": {"ownerReferences": [
+            {"apiVersion": "v1", "kind": "X", "name": "x", "uid": "other", "controller": true}]}}),
+        ),
+        pod("leaving", json!({"metadata": {"deletionTimestamp": "2026-01-01T00:09:00Z"}})),
+    ];
+    check(
+        &replica_set(3),
+        &pods,
+        expect_test::expect![[r#"
+        Adopt orphan -> 1 owners
+        Release stray -> 0 owners
+        replicas 0 labeled None ready None available None terminating Some(1)
+        waiting [Ownership, Available { missing: 3 }, Terminating { pods: 1 }] wake None"#]],
+    );
+}
+
+#[test]
+fn the_least_valuable_pods_go_first() {
+    let not_ready = json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}});
+    let pods = [
+        pod("steady", json!({})),
+        pod(
+            "young",
+            json!({"status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:09:30Z"}]}}),
+        ),
+        pod(
+            "restarting",
+            json!({"spec": {"nodeName": "n2"}, "status": {"containerStatuses": [
+            {"name": "c", "image": "i", "imageID": "", "ready": true, "restartCount": 7}]}}),
+        ),
+        pod("cheap", json!({"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": "-1"}}})),
+        pod("not-ready", not_ready),
+        pod("pending", json!({"status": {"phase": "Pending", "conditions": null}})),
+        pod("unassigned", json!({"spec": {"nodeName": null}, "status": null})),
+    ];
+    let order = first_to_go(&pods, &pods, 6, now());
+    let names: Vec<&str> = order.iter().map(|pod| owner::name(&pod.metadata)).collect();
+    assert_eq!(names, ["unassigned", "pending", "not-ready", "cheap", "young", "steady"]);
+}
+
+#[test]
+fn a_failure_is_a_condition_until_it_is_over() {
+    let failed = with_failure(&replica_set(1), ReplicaSetStatus::default(), Reason::TooFew, "quota", now());
+    let mut later = replica_set(1);
+    later.status = Some(failed.clone());
+    let again =
+        with_failure(&later, ReplicaSetStatus::default(), Reason::TooFew, "quota", "2026-01-01T01:00:00Z".parse().unwrap());
+    assert_eq!(failed, again);
+    let plan = plan(&Snapshot { replica_set: &later, pods: &[], related: &[] }, now());
+    assert_eq!(plan.status.conditions, None);
+}
