@@ -4,6 +4,7 @@
 mod fixtures;
 mod install;
 mod process;
+mod schema;
 mod test;
 mod tidy;
 
@@ -19,6 +20,8 @@ enum Task {
     Tidy(tidy::Options),
     /// Makes the images of the scenarios and pushes them into a local registry.
     Fixtures(fixtures::Options),
+    /// Writes the table of API facts that windlass-api embeds.
+    Schema(schema::Options),
 }
 
 fn main() -> std::process::ExitCode {
@@ -36,5 +39,6 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Test(options) => test::run(&options),
         Task::Tidy(options) => tidy::run(&options),
         Task::Fixtures(options) => fixtures::run(&options),
+        Task::Schema(options) => schema::run(&options),
     }
 }
