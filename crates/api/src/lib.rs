@@ -6,6 +6,7 @@
 pub mod codec;
 pub mod columns;
 pub mod defaults;
+pub mod events;
 pub mod kind;
 pub mod names;
 pub mod patch;

@@ -3,12 +3,20 @@
 use serde_json::Value;
 
 use super::{BASE, Generation, Kind, Subresource, prepare};
+use crate::columns;
 
 const WORKLOAD: Kind = Kind { group: "apps", categories: &["all"], generation: Generation::Spec, ..BASE };
 
 /// apps/v1 ControllerRevision.
-pub const CONTROLLER_REVISION: Kind =
-    Kind { group: "apps", kind: "ControllerRevision", plural: "controllerrevisions", singular: "controllerrevision", ..BASE };
+pub const CONTROLLER_REVISION: Kind = Kind {
+    group: "apps",
+    kind: "ControllerRevision",
+    plural: "controllerrevisions",
+    singular: "controllerrevision",
+    columns: columns::workload::CONTROLLER_REVISION,
+    row: columns::workload::controller_revision,
+    ..BASE
+};
 
 /// apps/v1 DaemonSet.
 pub const DAEMON_SET: Kind = Kind {
@@ -19,6 +27,8 @@ pub const DAEMON_SET: Kind = Kind {
     subresources: &[Subresource::Status],
     initial: new_daemon_set,
     keep: keep_template_generation,
+    columns: columns::workload::DAEMON_SET,
+    row: columns::workload::daemon_set,
     ..WORKLOAD
 };
 
@@ -31,6 +41,8 @@ pub const DEPLOYMENT: Kind = Kind {
     subresources: &[Subresource::Scale, Subresource::Status],
     generation: Generation::SpecAndAnnotations,
     initial: prepare::empty_status,
+    columns: columns::workload::DEPLOYMENT,
+    row: columns::workload::deployment,
     ..WORKLOAD
 };
 
@@ -42,6 +54,8 @@ pub const REPLICA_SET: Kind = Kind {
     short_names: &["rs"],
     subresources: &[Subresource::Scale, Subresource::Status],
     initial: prepare::empty_status,
+    columns: columns::workload::REPLICA_SET,
+    row: columns::workload::replica_set,
     ..WORKLOAD
 };
 
@@ -53,6 +67,8 @@ pub const STATEFUL_SET: Kind = Kind {
     short_names: &["sts"],
     subresources: &[Subresource::Scale, Subresource::Status],
     initial: prepare::empty_status,
+    columns: columns::workload::STATEFUL_SET,
+    row: columns::workload::stateful_set,
     ..WORKLOAD
 };
 

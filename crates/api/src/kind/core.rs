@@ -3,18 +3,33 @@
 use serde_json::{Value, json};
 
 use super::{ALL_VERBS, BASE, Generation, Kind, SelectableField, Subresource, prepare, service};
-use crate::pod;
+use crate::{columns, pod};
 
 const fn at(name: &'static str, pointers: &'static [&'static str]) -> SelectableField {
     SelectableField { name, pointers, default: "" }
 }
 
 /// v1 ConfigMap.
-pub const CONFIG_MAP: Kind =
-    Kind { kind: "ConfigMap", plural: "configmaps", singular: "configmap", short_names: &["cm"], ..BASE };
+pub const CONFIG_MAP: Kind = Kind {
+    kind: "ConfigMap",
+    plural: "configmaps",
+    singular: "configmap",
+    short_names: &["cm"],
+    columns: columns::config::CONFIG_MAP,
+    row: columns::config::config_map,
+    ..BASE
+};
 
 /// v1 Endpoints.
-pub const ENDPOINTS: Kind = Kind { kind: "Endpoints", plural: "endpoints", singular: "endpoints", short_names: &["ep"], ..BASE };
+pub const ENDPOINTS: Kind = Kind {
+    kind: "Endpoints",
+    plural: "endpoints",
+    singular: "endpoints",
+    short_names: &["ep"],
+    columns: columns::service::ENDPOINTS,
+    row: columns::service::endpoints,
+    ..BASE
+};
 
 /// v1 Event; events.k8s.io/v1 Event is another view of the same objects.
 pub const EVENT: Kind = Kind {
@@ -35,6 +50,8 @@ pub const EVENT: Kind = Kind {
         at("source", &["/source/component", "/reportingComponent"]),
         at("type", &["/type"]),
     ],
+    columns: columns::event::COLUMNS,
+    row: columns::event::row,
     ..BASE
 };
 
@@ -54,6 +71,8 @@ pub const NAMESPACE: Kind = Kind {
     selectable: &[at("status.phase", &["/status/phase"])],
     initial: new_namespace,
     keep: keep_namespace,
+    columns: columns::config::NAMESPACE,
+    row: columns::config::namespace,
     ..BASE
 };
 
@@ -67,6 +86,8 @@ pub const NODE: Kind = Kind {
     subresources: &[Subresource::Status],
     selectable: &[SelectableField { name: "spec.unschedulable", pointers: &["/spec/unschedulable"], default: "false" }],
     // A kubelet registers its node with the status it found, in one write: `initial` leaves it alone.
+    columns: columns::node::COLUMNS,
+    row: columns::node::row,
     ..BASE
 };
 
@@ -78,6 +99,8 @@ pub const PERSISTENT_VOLUME_CLAIM: Kind = Kind {
     short_names: &["pvc"],
     subresources: &[Subresource::Status],
     initial: prepare::empty_status,
+    columns: columns::storage::PERSISTENT_VOLUME_CLAIM,
+    row: columns::storage::persistent_volume_claim,
     ..BASE
 };
 
@@ -90,6 +113,8 @@ pub const PERSISTENT_VOLUME: Kind = Kind {
     namespaced: false,
     subresources: &[Subresource::Status],
     initial: prepare::empty_status,
+    columns: columns::storage::PERSISTENT_VOLUME,
+    row: columns::storage::persistent_volume,
     ..BASE
 };
 
@@ -127,12 +152,21 @@ pub const POD: Kind = Kind {
         let status = json!({ "phase": "Pending", "qosClass": pod::qos_class(object) });
         prepare::set(object, "status", status);
     },
+    columns: columns::pod::COLUMNS,
+    row: columns::pod::row,
     ..BASE
 };
 
 /// v1 PodTemplate.
-pub const POD_TEMPLATE: Kind =
-    Kind { kind: "PodTemplate", plural: "podtemplates", singular: "podtemplate", generation: Generation::Spec, ..BASE };
+pub const POD_TEMPLATE: Kind = Kind {
+    kind: "PodTemplate",
+    plural: "podtemplates",
+    singular: "podtemplate",
+    generation: Generation::Spec,
+    columns: columns::workload::POD_TEMPLATE,
+    row: columns::workload::pod_template,
+    ..BASE
+};
 
 /// v1 ReplicationController.
 pub const REPLICATION_CONTROLLER: Kind = Kind {
@@ -145,6 +179,8 @@ pub const REPLICATION_CONTROLLER: Kind = Kind {
     generation: Generation::Spec,
     selectable: &[SelectableField { name: "status.replicas", pointers: &["/status/replicas"], default: "0" }],
     initial: prepare::empty_status,
+    columns: columns::workload::REPLICA_SET,
+    row: columns::workload::replication_controller,
     ..BASE
 };
 
@@ -156,12 +192,21 @@ pub const RESOURCE_QUOTA: Kind = Kind {
     short_names: &["quota"],
     subresources: &[Subresource::Status],
     initial: prepare::empty_status,
+    columns: columns::config::RESOURCE_QUOTA,
+    row: columns::config::resource_quota,
     ..BASE
 };
 
 /// v1 Secret.
-pub const SECRET: Kind =
-    Kind { kind: "Secret", plural: "secrets", singular: "secret", selectable: &[at("type", &["/type"])], ..BASE };
+pub const SECRET: Kind = Kind {
+    kind: "Secret",
+    plural: "secrets",
+    singular: "secret",
+    selectable: &[at("type", &["/type"])],
+    columns: columns::config::SECRET,
+    row: columns::config::secret,
+    ..BASE
+};
 
 /// v1 ServiceAccount.
 pub const SERVICE_ACCOUNT: Kind = Kind {
@@ -170,6 +215,8 @@ pub const SERVICE_ACCOUNT: Kind = Kind {
     singular: "serviceaccount",
     short_names: &["sa"],
     subresources: &[Subresource::Token],
+    columns: columns::config::SERVICE_ACCOUNT,
+    row: columns::config::service_account,
     ..BASE
 };
 
@@ -185,6 +232,8 @@ pub const SERVICE: Kind = Kind {
     selectable: &[at("spec.clusterIP", &["/spec/clusterIP"]), at("spec.type", &["/spec/type"])],
     initial: prepare::empty_status,
     keep: service::keep_allocated,
+    columns: columns::service::SERVICE,
+    row: columns::service::service,
     ..BASE
 };
 

@@ -1,6 +1,7 @@
 //! The kind of events.k8s.io: a second view of the core group's events.
 
 use super::{BASE, Kind, SelectableField};
+use crate::columns;
 
 const fn at(name: &'static str, pointer: &'static [&'static str]) -> SelectableField {
     SelectableField { name, pointers: pointer, default: "" }
@@ -26,5 +27,7 @@ pub const EVENT: Kind = Kind {
         at("reportingController", &["/reportingController"]),
         at("type", &["/type"]),
     ],
+    columns: columns::event::COLUMNS,
+    row: columns::event::row_of_events_group,
     ..BASE
 };

@@ -1,6 +1,7 @@
 //! The kind of policy.
 
 use super::{BASE, Generation, Kind, Subresource, prepare};
+use crate::columns;
 
 /// policy/v1 PodDisruptionBudget.
 pub const POD_DISRUPTION_BUDGET: Kind = Kind {
@@ -12,5 +13,7 @@ pub const POD_DISRUPTION_BUDGET: Kind = Kind {
     subresources: &[Subresource::Status],
     generation: Generation::Spec,
     initial: prepare::empty_status,
+    columns: columns::workload::POD_DISRUPTION_BUDGET,
+    row: columns::workload::pod_disruption_budget,
     ..BASE
 };

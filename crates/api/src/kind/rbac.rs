@@ -1,6 +1,7 @@
 //! Kinds of rbac.authorization.k8s.io: kept and served as plain objects, as the one user of a machine may do everything.
 
 use super::{BASE, Kind};
+use crate::columns;
 
 const RULES: Kind = Kind { group: "rbac.authorization.k8s.io", ..BASE };
 
@@ -14,6 +15,8 @@ pub const CLUSTER_ROLE_BINDING: Kind = Kind {
     plural: "clusterrolebindings",
     singular: "clusterrolebinding",
     namespaced: false,
+    columns: columns::rbac::BINDING,
+    row: columns::rbac::binding,
     ..RULES
 };
 
@@ -21,4 +24,11 @@ pub const CLUSTER_ROLE_BINDING: Kind = Kind {
 pub const ROLE: Kind = Kind { kind: "Role", plural: "roles", singular: "role", ..RULES };
 
 /// rbac.authorization.k8s.io/v1 RoleBinding.
-pub const ROLE_BINDING: Kind = Kind { kind: "RoleBinding", plural: "rolebindings", singular: "rolebinding", ..RULES };
+pub const ROLE_BINDING: Kind = Kind {
+    kind: "RoleBinding",
+    plural: "rolebindings",
+    singular: "rolebinding",
+    columns: columns::rbac::BINDING,
+    row: columns::rbac::binding,
+    ..RULES
+};

@@ -1,6 +1,7 @@
 //! The kind of storage.k8s.io.
 
 use super::{BASE, Kind};
+use crate::columns;
 
 /// storage.k8s.io/v1 StorageClass.
 pub const STORAGE_CLASS: Kind = Kind {
@@ -10,5 +11,7 @@ pub const STORAGE_CLASS: Kind = Kind {
     singular: "storageclass",
     short_names: &["sc"],
     namespaced: false,
+    columns: columns::storage::STORAGE_CLASS,
+    row: columns::storage::storage_class,
     ..BASE
 };
