@@ -28,6 +28,8 @@ pub struct Column {
     pub format: &'static str,
     /// 0 is always shown, 1 only with `-o wide`.
     pub priority: i32,
+    /// A sentence about it; ours are empty, as the headings say it.
+    pub description: &'static str,
 }
 
 impl Column {
@@ -37,7 +39,7 @@ impl Column {
     pub(crate) const AGE: Self = Self::text("Age");
 
     pub(crate) const fn text(name: &'static str) -> Self {
-        Self { name, kind: "string", format: "", priority: 0 }
+        Self { name, kind: "string", format: "", priority: 0, description: "" }
     }
 
     pub(crate) const fn integer(name: &'static str) -> Self {
@@ -138,8 +140,8 @@ fn list_metadata(metadata: &Value) -> Value {
 }
 
 fn definition(column: &Column) -> Value {
-    let Column { name, kind, format, priority } = column;
-    json!({ "name": name, "type": kind, "format": format, "description": "", "priority": priority })
+    let Column { name, kind, format, priority, description } = column;
+    json!({ "name": name, "type": kind, "format": format, "description": description, "priority": priority })
 }
 
 fn included(object: &Value, include: IncludeObject) -> Value {

@@ -3,15 +3,18 @@
 //! Objects travel through the API server as [`serde_json::Value`]: what a client sent is what is stored, and a field that
 //! this build does not know is reported rather than dropped in silence. Controllers use the typed structs of `k8s-openapi`.
 
+pub mod bootstrap;
 pub mod codec;
 pub mod columns;
 pub mod defaults;
+pub mod discovery;
 pub mod events;
 pub mod kind;
 pub mod names;
 pub mod patch;
 pub mod pod;
 pub mod quantity;
+pub mod scale;
 pub mod schema;
 pub mod selector;
 pub mod status;

@@ -35,11 +35,7 @@ impl std::fmt::Display for Resource<'_> {
 
 impl Status {
     fn about(code: u16, reason: &'static str, resource: Resource<'_>, name: &str, message: String) -> Self {
-        let mut details = json!({ "name": name, "kind": resource.plural });
-        if !resource.group.is_empty() {
-            details["group"] = resource.group.into();
-        }
-        Self { code, reason, message, details: Some(details) }
+        Self { code, reason, message, details: Some(details(name, resource.group, resource.plural)) }
     }
 
     /// 404: the object does not exist.
@@ -65,19 +61,23 @@ impl Status {
     /// 422: the object breaks the rules of its kind; `details.kind` is the Kind, not the plural.
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Self {
         let qualified = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
-        let list = match errors {
-            [] => String::new(),
-            [one] => one.to_string(),
-            many => format!("[{}]", many.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+        let mut texts: Vec<String> = Vec::new();
+        for text in errors.iter().map(ToString::to_string) {
+            // Two rules may find the same mistake; it is told once.
+            if !texts.contains(&text) {
+                texts.push(text);
+            }
+        }
+        let list = match texts.as_slice() {
+            [one] => one.clone(),
+            many => format!("[{}]", many.join(", ")),
         };
         let causes: Vec<Value> = errors
             .iter()
             .map(|error| json!({ "reason": error.cause.reason(), "message": error.body(), "field": error.field }))
             .collect();
-        let mut details = json!({ "name": name, "kind": kind, "causes": causes });
-        if !group.is_empty() {
-            details["group"] = group.into();
-        }
+        let mut details = details(name, group, kind);
+        details["causes"] = causes.into();
         let message = format!("{qualified} \"{name}\" is invalid: {list}");
         Self { code: 422, reason: "Invalid", message, details: Some(details) }
     }
@@ -100,5 +100,54 @@ impl Status {
             body["details"] = details.clone();
         }
         body
+    }
+}
+
+/// What an answer is about; names that are empty are left out.
+fn details(name: &str, group: &str, kind: &str) -> Value {
+    let fields = [("name", name), ("group", group), ("kind", kind)];
+    fields.into_iter().filter(|(_, text)| !text.is_empty()).map(|(key, text)| (key.to_owned(), Value::from(text))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validation::Cause;
+
+    const DEPLOYMENTS: Resource<'_> = Resource { group: "apps", plural: "deployments" };
+
+    fn required(field: &str) -> FieldError {
+        FieldError { cause: Cause::Required, field: field.to_owned(), bad_value: Value::Null, detail: String::new() }
+    }
+
+    #[test]
+    fn messages() {
+        assert_eq!(Status::not_found(DEPLOYMENTS, "web").message, "deployments.apps \"web\" not found");
+        let errors = [required("spec.selector"), required("spec.selector")];
+        assert_eq!(
+            Status::invalid("apps", "Deployment", "web", &errors).message,
+            "Deployment.apps \"web\" is invalid: spec.selector: Required value"
+        );
+        let errors = [required("a"), required("b")];
+        assert_eq!(
+            Status::invalid("", "Pod", "", &errors).message,
+            "Pod \"\" is invalid: [a: Required value, b: Required value]"
+        );
+    }
+
+    #[test]
+    fn body() {
+        assert_eq!(
+            Status::not_found(DEPLOYMENTS, "web").to_value(),
+            json!({
+                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "NotFound", "code": 404,
+                "message": "deployments.apps \"web\" not found",
+                "details": { "name": "web", "group": "apps", "kind": "deployments" },
+            })
+        );
+        let pods = Resource { group: "", plural: "pods" };
+        assert_eq!(Status::not_found(pods, "").details, Some(json!({ "kind": "pods" })));
+        let invalid = Status::invalid("", "Pod", "web", &[required("spec")]).details.unwrap();
+        assert_eq!(invalid["causes"], json!([{ "reason": "FieldValueRequired", "message": "Required value", "field": "spec" }]));
     }
 }

@@ -28,21 +28,33 @@ fn workloads() {
         "spec": { "replicas": 3, "selector": selector(), "template": template() },
     });
     let new = json!({ "metadata": { "name": "new" }, "spec": { "replicas": 0, "selector": { "matchLabels": {} } } });
-    check(&apps::DEPLOYMENT, &[web.clone(), new.clone()], expect![[r#"
+    check(
+        &apps::DEPLOYMENT,
+        &[web.clone(), new.clone()],
+        expect![[r#"
         NAME   READY   UP-TO-DATE   AVAILABLE   AGE   CONTAINERS   IMAGES                 SELECTOR
         web    2/3     3            1           5m    nginx,log    nginx:1.16.1,busybox   app=web,!old
         new    0/0     0            0           5m                                        
-    "#]]);
-    check(&apps::REPLICA_SET, &[web.clone(), new.clone()], expect![[r#"
+    "#]],
+    );
+    check(
+        &apps::REPLICA_SET,
+        &[web.clone(), new.clone()],
+        expect![[r#"
         NAME   DESIRED   CURRENT   READY   AGE   CONTAINERS   IMAGES                 SELECTOR
         web    3         4         2       5m    nginx,log    nginx:1.16.1,busybox   app=web,!old
         new    0         0         0       5m                                        <none>
-    "#]]);
-    check(&apps::STATEFUL_SET, &[web, new], expect![[r#"
+    "#]],
+    );
+    check(
+        &apps::STATEFUL_SET,
+        &[web, new],
+        expect![[r#"
         NAME   READY   AGE   CONTAINERS   IMAGES
         web    2/3     5m    nginx,log    nginx:1.16.1,busybox
         new    0/0     5m                 
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -54,11 +66,15 @@ fn daemon_sets_and_revisions() {
             "numberAvailable": 1,
         },
     });
-    check(&apps::DAEMON_SET, &[agent, json!({ "metadata": { "name": "new" } })], expect![[r#"
+    check(
+        &apps::DAEMON_SET,
+        &[agent, json!({ "metadata": { "name": "new" } })],
+        expect![[r#"
         NAME    DESIRED   CURRENT   READY   UP-TO-DATE   AVAILABLE   NODE SELECTOR   AGE   CONTAINERS   IMAGES                 SELECTOR
         agent   5         4         3       2            1           disk=ssd        5m    nginx,log    nginx:1.16.1,busybox   app=web,!old
         new     0         0         0       0            0           <none>          5m                                        <none>
-    "#]]);
+    "#]],
+    );
     let owner = json!({ "apiVersion": "apps/v1", "kind": "DaemonSet", "name": "agent", "controller": true });
     check(
         &apps::CONTROLLER_REVISION,
@@ -80,14 +96,22 @@ fn older_workloads() {
         "metadata": { "name": "web" }, "spec": { "replicas": 2, "selector": { "b": "2", "a": "1" }, "template": template() },
         "status": { "replicas": 2, "readyReplicas": 1 },
     });
-    check(&core::REPLICATION_CONTROLLER, &[web], expect![[r#"
+    check(
+        &core::REPLICATION_CONTROLLER,
+        &[web],
+        expect![[r#"
         NAME   DESIRED   CURRENT   READY   AGE   CONTAINERS   IMAGES                 SELECTOR
         web    2         2         1       5m    nginx,log    nginx:1.16.1,busybox   a=1,b=2
-    "#]]);
-    check(&core::POD_TEMPLATE, &[json!({ "metadata": { "name": "web" }, "template": template() })], expect![[r#"
+    "#]],
+    );
+    check(
+        &core::POD_TEMPLATE,
+        &[json!({ "metadata": { "name": "web" }, "template": template() })],
+        expect![[r#"
         NAME   CONTAINERS   IMAGES                 POD LABELS
         web    nginx,log    nginx:1.16.1,busybox   app=web,tier=front
-    "#]]);
+    "#]],
+    );
     check(
         &policy::POD_DISRUPTION_BUDGET,
         &[
@@ -244,20 +268,28 @@ fn events_of_both_groups() {
         let newer = crate::events::from_core(event);
         assert_eq!((events::EVENT.row)(&newer, now()), (core::EVENT.row)(event, now()));
     }
-    check(&core::EVENT, &all, expect![[r#"
+    check(
+        &core::EVENT,
+        &all,
+        expect![[r#"
         LAST SEEN   TYPE      REASON             OBJECT    SUBOBJECT                SOURCE            MESSAGE                           FIRST SEEN   COUNT   NAME
         60s         Normal    Pulled             pod/web   spec.containers{nginx}   kubelet, node-1   Container image already present   10m          5       web.1
         2m          Warning   FailedScheduling   node                               scheduler         0/1 nodes are available           2m           1       web.2
         10s         Normal    Again              pod/web                            scheduler, one                                      2m           9       web.3
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn configuration() {
-    check(&core::NAMESPACE, &[json!({ "metadata": { "name": "default" }, "status": { "phase": "Active" } })], expect![[r#"
+    check(
+        &core::NAMESPACE,
+        &[json!({ "metadata": { "name": "default" }, "status": { "phase": "Active" } })],
+        expect![[r#"
         NAME      STATUS   AGE
         default   Active   5m
-    "#]]);
+    "#]],
+    );
     check(
         &core::CONFIG_MAP,
         &[
@@ -270,18 +302,30 @@ fn configuration() {
             empty   0      5m
         "#]],
     );
-    check(&core::SECRET, &[json!({ "metadata": { "name": "s" }, "type": "Opaque", "data": { "a": "MQ==" } })], expect![[r#"
+    check(
+        &core::SECRET,
+        &[json!({ "metadata": { "name": "s" }, "type": "Opaque", "data": { "a": "MQ==" } })],
+        expect![[r#"
         NAME   TYPE     DATA   AGE
         s      Opaque   1      5m
-    "#]]);
-    check(&core::SERVICE_ACCOUNT, &[json!({ "metadata": { "name": "default" } })], expect![[r#"
+    "#]],
+    );
+    check(
+        &core::SERVICE_ACCOUNT,
+        &[json!({ "metadata": { "name": "default" } })],
+        expect![[r#"
         NAME      SECRETS   AGE
         default   0         5m
-    "#]]);
-    check(&core::LIMIT_RANGE, &[json!({ "metadata": { "name": "limits" } })], expect![[r#"
+    "#]],
+    );
+    check(
+        &core::LIMIT_RANGE,
+        &[json!({ "metadata": { "name": "limits" } })],
+        expect![[r#"
         NAME     CREATED AT
         limits   2024-01-01T23:55:00Z
-    "#]]);
+    "#]],
+    );
     check(
         &core::RESOURCE_QUOTA,
         &[json!({ "metadata": { "name": "quota" }, "status": {
@@ -324,12 +368,16 @@ fn persistent_storage() {
     });
     let mut going = bound.clone();
     going["metadata"] = json!({ "name": "going", "deletionTimestamp": "2024-01-01T23:59:00Z" });
-    check(&core::PERSISTENT_VOLUME, &[bound, going, json!({ "metadata": { "name": "bare" } })], expect![[r#"
+    check(
+        &core::PERSISTENT_VOLUME,
+        &[bound, going, json!({ "metadata": { "name": "bare" } })],
+        expect![[r#"
         NAME    CAPACITY   ACCESS MODES   RECLAIM POLICY   STATUS        CLAIM          STORAGECLASS   VOLUMEATTRIBUTESCLASS   REASON   AGE   VOLUMEMODE
         bound   1Gi        RWO,RWX        Delete           Bound         default/data   standard       <unset>                          5m    Filesystem
         going   1Gi        RWO,RWX        Delete           Terminating   default/data   standard       <unset>                          5m    Filesystem
         bare    0                                                                                      <unset>                          5m    <unset>
-    "#]]);
+    "#]],
+    );
     check(
         &core::PERSISTENT_VOLUME_CLAIM,
         &[
@@ -369,10 +417,14 @@ fn persistent_storage() {
 
 #[test]
 fn roles_and_bindings() {
-    check(&rbac::CLUSTER_ROLE, &[json!({ "metadata": { "name": "admin" } })], expect![[r#"
+    check(
+        &rbac::CLUSTER_ROLE,
+        &[json!({ "metadata": { "name": "admin" } })],
+        expect![[r#"
         NAME    CREATED AT
         admin   2024-01-01T23:55:00Z
-    "#]]);
+    "#]],
+    );
     let binding = json!({
         "metadata": { "name": "admins" }, "roleRef": { "kind": "ClusterRole", "name": "admin" },
         "subjects": [
@@ -380,8 +432,12 @@ fn roles_and_bindings() {
             { "kind": "ServiceAccount", "namespace": "default", "name": "ci" },
         ],
     });
-    check(&rbac::ROLE_BINDING, &[binding], expect![[r#"
+    check(
+        &rbac::ROLE_BINDING,
+        &[binding],
+        expect![[r#"
         NAME     ROLE                AGE   USERS      GROUPS   SERVICEACCOUNTS
         admins   ClusterRole/admin   5m    ann, bob   ops      default/ci
-    "#]]);
+    "#]],
+    );
 }

@@ -66,7 +66,8 @@ fn a_list_with_metadata() {
               }
             }
           ]
-        }"#]].assert_eq(&serde_json::to_string_pretty(&table).unwrap());
+        }"#]]
+    .assert_eq(&serde_json::to_string_pretty(&table).unwrap());
 }
 
 #[test]
