@@ -5,6 +5,7 @@
 //! whose order is random.
 
 pub mod claim;
+pub mod controller_revision;
 pub mod deployment;
 pub mod note;
 pub mod owner;
@@ -12,6 +13,7 @@ pub mod percent;
 pub mod pod;
 pub mod replica;
 pub mod replica_set;
+pub mod stateful_set;
 pub mod template;
 
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
