@@ -60,6 +60,10 @@ fn what_is_no_quantity() {
         ("1eX", ParseError::Format),
         ("1.2.3", ParseError::Number),
         (".", ParseError::Number),
+        ("m", ParseError::Format),
+        ("1kb", ParseError::Format),
+        ("0x10", ParseError::Format),
+        ("1e", ParseError::Suffix),
     ] {
         assert_eq!(canonical(text), Err(expected), "{text}");
     }
