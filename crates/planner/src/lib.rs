@@ -6,7 +6,9 @@
 
 pub mod claim;
 pub mod controller_revision;
+pub mod daemon_set;
 pub mod deployment;
+pub mod node;
 pub mod note;
 pub mod owner;
 pub mod percent;
