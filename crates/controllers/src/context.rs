@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
-        apps::v1::{Deployment, ReplicaSet},
-        core::v1::Pod,
+        apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet},
+        core::v1::{Node, PersistentVolumeClaim, Pod},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -37,7 +37,7 @@ macro_rules! objects {
     )*};
 }
 
-objects!(Deployment, Pod, ReplicaSet);
+objects!(ControllerRevision, DaemonSet, Deployment, Node, PersistentVolumeClaim, Pod, ReplicaSet, StatefulSet);
 
 /// The shared parts of all loops.
 pub(crate) struct Context {
@@ -47,6 +47,11 @@ pub(crate) struct Context {
     pub(crate) pods: Arc<Cache<Pod>>,
     pub(crate) replica_sets: Arc<Cache<ReplicaSet>>,
     pub(crate) deployments: Arc<Cache<Deployment>>,
+    pub(crate) stateful_sets: Arc<Cache<StatefulSet>>,
+    pub(crate) daemon_sets: Arc<Cache<DaemonSet>>,
+    pub(crate) controller_revisions: Arc<Cache<ControllerRevision>>,
+    pub(crate) claims: Arc<Cache<PersistentVolumeClaim>>,
+    pub(crate) nodes: Arc<Cache<Node>>,
 }
 
 impl fmt::Debug for Context {
@@ -81,6 +86,11 @@ impl Context {
             pods: Cache::new(index_pod),
             replica_sets: Cache::new(by_owner),
             deployments: Cache::new(by_namespace),
+            stateful_sets: Cache::new(|_| Vec::new()),
+            daemon_sets: Cache::new(|_| Vec::new()),
+            controller_revisions: Cache::new(|revision| vec![by_controller(&revision.metadata)]),
+            claims: Cache::new(|claim| vec![Index::Namespace(owner::namespace(&claim.metadata).to_owned())]),
+            nodes: Cache::new(|_| Vec::new()),
         })
     }
 
@@ -89,6 +99,11 @@ impl Context {
         self.fill(tasks, &self.pods, "", stop);
         self.fill(tasks, &self.replica_sets, "", stop);
         self.fill(tasks, &self.deployments, "", stop);
+        self.fill(tasks, &self.stateful_sets, "", stop);
+        self.fill(tasks, &self.daemon_sets, "", stop);
+        self.fill(tasks, &self.controller_revisions, "", stop);
+        self.fill(tasks, &self.claims, "", stop);
+        self.fill(tasks, &self.nodes, "", stop);
     }
 
     fn fill<K>(&self, tasks: &mut JoinSet<()>, cache: &Arc<Cache<K>>, fields: &'static str, stop: &CancellationToken)

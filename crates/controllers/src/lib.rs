@@ -6,12 +6,16 @@
 mod api;
 mod cache;
 mod context;
+mod daemon_set;
 mod deployment;
 mod event;
+mod history;
 mod marks;
 mod options;
+mod owned;
 mod queue;
 mod replica_set;
+mod stateful_set;
 
 use kube::Client;
 use tokio::task::JoinSet;
@@ -30,6 +34,8 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
     tasks.spawn(writer);
     deployment::start(&context, &mut tasks, &stop);
     replica_set::start(&context, &mut tasks, &stop);
+    stateful_set::start(&context, &mut tasks, &stop);
+    daemon_set::start(&context, &mut tasks, &stop);
     context.watch(&mut tasks, &stop);
     stop.cancelled().await;
     tasks.shutdown().await;

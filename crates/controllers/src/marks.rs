@@ -38,16 +38,16 @@ impl Mark {
 
 /// The marks of one loop, by key.
 #[derive(Debug, Default)]
-pub(crate) struct Marks(Mutex<HashMap<Key, Mark>>);
+pub(crate) struct Marks<M = Mark>(Mutex<HashMap<Key, M>>);
 
-impl Marks {
-    pub(crate) fn get(&self, key: &Key) -> Mark {
+impl<M: Clone + Default + PartialEq> Marks<M> {
+    pub(crate) fn get(&self, key: &Key) -> M {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned().unwrap_or_default()
     }
 
-    pub(crate) fn set(&self, key: &Key, mark: Mark) {
+    pub(crate) fn set(&self, key: &Key, mark: M) {
         let mut marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if mark == Mark::default() {
+        if mark == M::default() {
             marks.remove(key);
         } else {
             marks.insert(Key::clone(key), mark);
