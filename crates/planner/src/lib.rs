@@ -13,6 +13,7 @@ pub mod note;
 pub mod owner;
 pub mod percent;
 pub mod pod;
+pub mod proxy;
 pub mod replica;
 pub mod replica_set;
 pub mod stateful_set;
