@@ -2,19 +2,28 @@
 
 use serde_json::Value;
 
-use super::fill::inside;
-use crate::quantity;
+use crate::quantity::Quantity;
 
-/// Rewrites every quantity of the resource list in a field; one that cannot be read stays for validation to report.
+use super::fill::inside;
+
+/// Rewrites every quantity of the resource list in a field: canonical, and no finer than a thousandth. One that cannot be
+/// read stays for the decoder to report.
 pub(super) fn canonical(object: &mut Value, field: &str) {
     inside(object, field, |list| {
         for value in list.as_object_mut().into_iter().flat_map(serde_json::Map::values_mut) {
             let text = match value {
                 Value::Number(number) => number.to_string(),
-                Value::String(text) => std::mem::take(text),
+                Value::String(text) => text.clone(),
                 _ => continue,
             };
-            *value = quantity::canonical(&text).unwrap_or(text).into();
+            if let Ok(quantity) = text.parse::<Quantity>() {
+                *value = in_thousandths(quantity).to_string().into();
+            }
         }
     });
+}
+
+fn in_thousandths(quantity: Quantity) -> Quantity {
+    let rounded = Quantity::from_millis(quantity.millis());
+    if rounded == quantity { quantity } else { rounded }
 }

@@ -44,7 +44,7 @@ fn deployment() {
             "strategy": { "rollingUpdate": { "maxSurge": 0 } },
             "template": { "spec": { "hostNetwork": true, "containers": [{
                 "name": "web", "image": "nginx", "ports": [{ "containerPort": 80 }],
-                "resources": { "limits": { "cpu": 1 } },
+                "resources": { "limits": { "cpu": 0.5, "memory": "2048Mi" } },
                 "readinessProbe": { "httpGet": { "port": 80 }, "timeoutSeconds": 5 },
                 "lifecycle": { "preStop": { "httpGet": { "port": "http", "path": "/bye" } } },
                 "env": [{ "name": "IP", "valueFrom": { "fieldRef": { "fieldPath": "status.podIP" } } }],
@@ -65,7 +65,8 @@ fn deployment() {
             spec.template.spec.containers[0].readinessProbe.httpGet.scheme = "HTTP"
             spec.template.spec.containers[0].readinessProbe.periodSeconds = 10
             spec.template.spec.containers[0].readinessProbe.successThreshold = 1
-            spec.template.spec.containers[0].resources.limits.cpu = "1"
+            spec.template.spec.containers[0].resources.limits.cpu = "500m"
+            spec.template.spec.containers[0].resources.limits.memory = "2Gi"
             spec.template.spec.containers[0].terminationMessagePath = "/dev/termination-log"
             spec.template.spec.containers[0].terminationMessagePolicy = "File"
             spec.template.spec.dnsPolicy = "ClusterFirst"
@@ -80,7 +81,11 @@ fn deployment() {
 
 #[test]
 fn recreate_has_no_rolling_update() {
-    check("apps", "Deployment", json!({ "spec": { "strategy": { "type": "Recreate" } } }), expect![[r#"
+    check(
+        "apps",
+        "Deployment",
+        json!({ "spec": { "strategy": { "type": "Recreate" } } }),
+        expect![[r#"
         spec.progressDeadlineSeconds = 600
         spec.replicas = 1
         spec.revisionHistoryLimit = 10
@@ -91,7 +96,8 @@ fn recreate_has_no_rolling_update() {
         spec.template.spec.securityContext = {}
         spec.template.spec.terminationGracePeriodSeconds = 30
         status = {}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -150,7 +156,11 @@ fn pod_with_every_volume() {
 
 #[test]
 fn services() {
-    check("", "Service", json!({ "spec": { "ports": [{ "port": 80 }, { "port": 81, "targetPort": "web" }] } }), expect![[r#"
+    check(
+        "",
+        "Service",
+        json!({ "spec": { "ports": [{ "port": 80 }, { "port": 81, "targetPort": "web" }] } }),
+        expect![[r#"
         spec.internalTrafficPolicy = "Cluster"
         spec.ports[0].protocol = "TCP"
         spec.ports[0].targetPort = 80
@@ -158,31 +168,52 @@ fn services() {
         spec.sessionAffinity = "None"
         spec.type = "ClusterIP"
         status.loadBalancer = {}
-    "#]]);
-    check("", "Service", json!({ "spec": { "type": "LoadBalancer", "sessionAffinity": "ClientIP" } }), expect![[r#"
+    "#]],
+    );
+    check(
+        "",
+        "Service",
+        json!({ "spec": { "type": "LoadBalancer", "sessionAffinity": "ClientIP" } }),
+        expect![[r#"
         spec.allocateLoadBalancerNodePorts = true
         spec.externalTrafficPolicy = "Cluster"
         spec.internalTrafficPolicy = "Cluster"
         spec.sessionAffinityConfig.clientIP.timeoutSeconds = 10800
         status.loadBalancer = {}
-    "#]]);
-    check("", "Service", json!({ "spec": { "type": "ExternalName", "externalName": "example.org" } }), expect![[r#"
+    "#]],
+    );
+    check(
+        "",
+        "Service",
+        json!({ "spec": { "type": "ExternalName", "externalName": "example.org" } }),
+        expect![[r#"
         spec.sessionAffinity = "None"
         status.loadBalancer = {}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn small_kinds() {
-    check("", "Secret", json!({ "data": { "a": "QQ==" }, "stringData": { "b": "B" } }), expect![[r#"
+    check(
+        "",
+        "Secret",
+        json!({ "data": { "a": "QQ==" }, "stringData": { "b": "B" } }),
+        expect![[r#"
         data.b = "Qg=="
         type = "Opaque"
-    "#]]);
-    check("", "Namespace", json!({ "metadata": { "name": "blue" } }), expect![[r#"
+    "#]],
+    );
+    check(
+        "",
+        "Namespace",
+        json!({ "metadata": { "name": "blue" } }),
+        expect![[r#"
         metadata.labels.kubernetes.io/metadata.name = "blue"
         spec = {}
         status.phase = "Active"
-    "#]]);
+    "#]],
+    );
     check("", "ConfigMap", json!({}), expect![[r#""#]]);
     check(
         "rbac.authorization.k8s.io",
@@ -193,14 +224,24 @@ fn small_kinds() {
             subjects[0].apiGroup = "rbac.authorization.k8s.io"
         "#]],
     );
-    check("storage.k8s.io", "StorageClass", json!({ "provisioner": "p" }), expect![[r#"
+    check(
+        "storage.k8s.io",
+        "StorageClass",
+        json!({ "provisioner": "p" }),
+        expect![[r#"
         reclaimPolicy = "Delete"
         volumeBindingMode = "Immediate"
-    "#]]);
-    check("discovery.k8s.io", "EndpointSlice", json!({ "ports": [{ "port": 80 }] }), expect![[r#"
+    "#]],
+    );
+    check(
+        "discovery.k8s.io",
+        "EndpointSlice",
+        json!({ "ports": [{ "port": 80 }] }),
+        expect![[r#"
         ports[0].name = ""
         ports[0].protocol = "TCP"
-    "#]]);
+    "#]],
+    );
     check(
         "",
         "LimitRange",
@@ -268,7 +309,11 @@ fn stateful_set_and_daemon_set() {
             status.replicas = 0
         "#]],
     );
-    check("apps", "StatefulSet", json!({}), expect![[r#"
+    check(
+        "apps",
+        "StatefulSet",
+        json!({}),
+        expect![[r#"
         spec.persistentVolumeClaimRetentionPolicy.whenDeleted = "Retain"
         spec.persistentVolumeClaimRetentionPolicy.whenScaled = "Retain"
         spec.podManagementPolicy = "OrderedReady"
@@ -284,8 +329,13 @@ fn stateful_set_and_daemon_set() {
         spec.updateStrategy.type = "RollingUpdate"
         status.availableReplicas = 0
         status.replicas = 0
-    "#]]);
-    check("apps", "DaemonSet", json!({}), expect![[r#"
+    "#]],
+    );
+    check(
+        "apps",
+        "DaemonSet",
+        json!({}),
+        expect![[r#"
         spec.revisionHistoryLimit = 10
         spec.template.metadata = {}
         spec.template.spec.dnsPolicy = "ClusterFirst"
@@ -300,7 +350,8 @@ fn stateful_set_and_daemon_set() {
         status.desiredNumberScheduled = 0
         status.numberMisscheduled = 0
         status.numberReady = 0
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
