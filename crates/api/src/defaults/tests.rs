@@ -224,6 +224,10 @@ fn small_kinds() {
             subjects[0].apiGroup = "rbac.authorization.k8s.io"
         "#]],
     );
+}
+
+#[test]
+fn resources_and_storage() {
     check(
         "storage.k8s.io",
         "StorageClass",

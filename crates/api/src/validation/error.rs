@@ -65,7 +65,8 @@ pub struct FieldError {
     pub cause: Cause,
     /// Path such as `spec.template.spec.containers[0].image` or `metadata.annotations[a/b]`.
     pub field: String,
-    /// The value found there; not shown for `Required`, `Forbidden` and `TooLong`.
+    /// The value found there; not shown for `Required`, `Forbidden` and `TooLong`. A string is shown quoted, `Null` as `null`:
+    /// where upstream had a nil pointer rather than an empty list, it shows `"null"`.
     pub bad_value: Value,
     /// What would be right; may be empty.
     pub detail: String,
@@ -80,14 +81,42 @@ impl fmt::Display for FieldError {
 impl FieldError {
     /// The message without the field path, as `Status.details.causes[].message` has it.
     pub fn body(&self) -> String {
-        let shown = match self.cause {
-            Cause::Required | Cause::Forbidden | Cause::TooLong | Cause::TooMany => String::new(),
-            _ => match &self.bad_value {
-                Value::Null => ": null".to_owned(),
-                value => format!(": {value}"),
-            },
-        };
         let text = self.cause.text();
+        let shown = match (self.cause, &self.bad_value) {
+            (Cause::Required | Cause::Forbidden | Cause::TooLong, _) | (Cause::TooMany, Value::Null) => String::new(),
+            (_, Value::String(text)) => format!(": {}", quoted(text)),
+            (_, value) => format!(": {}", json(value)),
+        };
         if self.detail.is_empty() { format!("{text}{shown}") } else { format!("{text}{shown}: {}", self.detail) }
     }
+}
+
+/// A string as Go's `%q` writes it: what can be printed stands for itself.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for char in text.chars() {
+        match char {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{b}' => out.push_str("\\v"),
+            '\u{c}' => out.push_str("\\f"),
+            control if u32::from(control) < 0x20 || control == '\u{7f}' => {
+                out.push_str(&format!("\\x{:02x}", u32::from(control)));
+            }
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// JSON as Go's encoder writes it: compact, and safe to put into HTML.
+fn json(value: &Value) -> String {
+    value.to_string().replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e")
 }
