@@ -1,1 +1,36 @@
-//! placeholder
+//! The Kubernetes API over a store: route, authenticate, authorize, admit, registry, watch.
+//!
+//! [`ApiServer::in_process`] is the way in for parts of this process: mount a `kube::Client` on it, and there is no socket
+//! between them. [`ApiServer::serve`] is the way in for everybody else.
+
+mod admission;
+mod allocate;
+mod authn;
+mod authz;
+mod body;
+mod bootstrap;
+mod call;
+mod discovery;
+mod dispatch;
+mod fields;
+mod health;
+mod housekeeping;
+mod listen;
+mod metadata;
+mod metrics;
+mod negotiate;
+mod openapi;
+mod options;
+mod path;
+pub mod pki;
+mod query;
+mod registry;
+mod reply;
+mod review;
+mod server;
+mod subresource;
+mod token;
+mod verb;
+
+pub use options::{Cidr, Clock, NoNodes, Nodes, Options, Random, StaticToken, SystemClock, SystemRandom};
+pub use server::{ApiServer, Error};

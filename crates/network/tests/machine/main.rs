@@ -6,5 +6,4 @@
 
 mod holder;
 mod pods;
-mod services;
 mod world;

@@ -1,0 +1,65 @@
+//! Namespaces: nothing is made in one that does not exist or is going away.
+
+use serde_json::{Value, json};
+use windlass_api::{
+    kind,
+    status::{Resource, Status},
+};
+
+use crate::{call::Call, metadata, registry::record};
+
+const NAMESPACES: Resource<'static> = Resource { group: "", plural: "namespaces" };
+
+/// The namespace of a new object must be there to stay.
+pub(super) async fn create(call: &Call, object: &Value) -> Result<(), Status> {
+    if !call.kind.namespaced {
+        return Ok(());
+    }
+    let namespace = find(call).await?;
+    if namespace["status"]["phase"] != "Terminating" {
+        return Ok(());
+    }
+    let name = match metadata::text(object, "name") {
+        "" => metadata::text(object, "generateName"),
+        name => name,
+    };
+    let in_namespace = &call.namespace;
+    let why = format!("unable to create new content in namespace {in_namespace} because it is being terminated");
+    let mut status = Status::forbidden(call.kind.resource(), name, &why);
+    if let Some(details) = &mut status.details {
+        details["causes"] = json!([{
+            "reason": "NamespaceTerminating",
+            "message": format!("namespace {in_namespace} is being terminated"),
+            "field": "metadata.namespace",
+        }]);
+    }
+    Err(status)
+}
+
+/// The namespace of a changed object must exist.
+pub(super) async fn update(call: &Call) -> Result<(), Status> {
+    if call.kind.namespaced {
+        find(call).await?;
+    }
+    Ok(())
+}
+
+/// A namespace is kept by `kubernetes` until its content is gone, and says its name in a label.
+pub(super) fn own(namespace: &mut Value) {
+    let name = metadata::text(namespace, "name").to_owned();
+    if !name.is_empty() {
+        let metadata = metadata::map(namespace);
+        let labels = metadata.entry("labels").or_insert_with(|| json!({}));
+        labels["kubernetes.io/metadata.name"] = name.into();
+    }
+    if namespace["spec"]["finalizers"].as_array().is_none_or(Vec::is_empty) {
+        namespace["spec"]["finalizers"] = json!(["kubernetes"]);
+    }
+}
+
+async fn find(call: &Call) -> Result<Value, Status> {
+    let missing = || Status::not_found(NAMESPACES, &call.namespace);
+    let kind = kind::find("", "v1", "namespaces").ok_or_else(missing)?;
+    let entry = call.server.registry.find(kind, "", &call.namespace).await?;
+    record::decode(&entry.ok_or_else(missing)?)
+}

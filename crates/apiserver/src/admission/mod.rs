@@ -1,0 +1,39 @@
+//! What a request must pass, and what is filled in on the way, after defaults and before validation.
+
+use serde_json::Value;
+use windlass_api::status::Status;
+
+use crate::call::Call;
+
+mod lifecycle;
+mod priority;
+mod service_account;
+mod tolerations;
+
+/// Admits a new object.
+///
+/// # Errors
+/// 403 or 404 when it may not be.
+pub(crate) async fn create(call: &Call, object: &mut Value) -> Result<(), Status> {
+    lifecycle::create(call, object).await?;
+    match (call.kind.group, call.kind.plural) {
+        ("", "pods") => {
+            service_account::admit(call, object).await?;
+            tolerations::admit(object);
+            priority::admit(call, object).await
+        }
+        ("", "namespaces") => {
+            lifecycle::own(object);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Admits a change of an object.
+///
+/// # Errors
+/// 404 when its namespace does not exist.
+pub(crate) async fn update(call: &Call) -> Result<(), Status> {
+    lifecycle::update(call).await
+}

@@ -1,0 +1,52 @@
+//! A pod's priority comes from its class.
+
+use serde_json::Value;
+use windlass_api::{kind, status::Status};
+
+use crate::{call::Call, metadata, registry::record};
+
+/// Resolves `priorityClassName` into `priority` and `preemptionPolicy`.
+///
+/// # Errors
+/// 403 when there is no such class, or the pod says another number than its class.
+pub(super) async fn admit(call: &Call, pod: &mut Value) -> Result<(), Status> {
+    if !pod["spec"].is_object() {
+        return Ok(());
+    }
+    let name = metadata::text(pod, "name").to_owned();
+    let class = pod["spec"]["priorityClassName"].as_str().unwrap_or_default().to_owned();
+    let found = find(call, &class).await?;
+    if !class.is_empty() && found.is_none() {
+        let why = format!("no PriorityClass with name {class} was found");
+        return Err(Status::forbidden(call.kind.resource(), &name, &why));
+    }
+    let value = found.as_ref().and_then(|class| class["value"].as_i64()).unwrap_or(0);
+    if pod["spec"]["priority"].as_i64().is_some_and(|own| own != value) {
+        let why = "the integer value of priority must not be provided in pod spec; priority admission controller computed ";
+        let own = &pod["spec"]["priority"];
+        let why = format!("{why}{value} from the given PriorityClass name, got {own}");
+        return Err(Status::forbidden(call.kind.resource(), &name, &why));
+    }
+    let policy = found.as_ref().and_then(|class| class["preemptionPolicy"].as_str()).unwrap_or("PreemptLowerPriority").to_owned();
+    let spec = &mut pod["spec"];
+    spec["priority"] = value.into();
+    if spec["preemptionPolicy"].is_null() {
+        spec["preemptionPolicy"] = policy.into();
+    }
+    if let Some(class) = found.filter(|_| class.is_empty()) {
+        spec["priorityClassName"] = class["metadata"]["name"].clone();
+    }
+    Ok(())
+}
+
+/// The class of this name; for none, the one that is the default for all.
+async fn find(call: &Call, name: &str) -> Result<Option<Value>, Status> {
+    let Some(kind) = kind::find("scheduling.k8s.io", "v1", "priorityclasses") else { return Ok(None) };
+    let registry = &call.server.registry;
+    if !name.is_empty() {
+        return registry.find(kind, "", name).await?.map(|entry| record::decode(&entry)).transpose();
+    }
+    // There are few classes, and which is the default may change at any time.
+    let defaults = registry.all(kind, "").await?.into_iter().filter(|class| class["globalDefault"] == true);
+    Ok(defaults.min_by_key(|class| class["value"].as_i64()))
+}

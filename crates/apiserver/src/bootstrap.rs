@@ -1,0 +1,140 @@
+//! The objects that every cluster has from its first moment.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use serde_json::{Value, json};
+use windlass_api::{
+    bootstrap,
+    kind::{self, Kind},
+    status::Status,
+};
+
+use crate::{
+    authn::User,
+    call::Call,
+    fields, metadata,
+    negotiate::{Format, Media, View},
+    query::Query,
+    registry,
+    server::Server,
+    verb::{
+        change::{Change, Surface},
+        create,
+    },
+};
+
+/// Makes what is missing, and brings the `kubernetes` Service's endpoints to where this server is now.
+///
+/// # Errors
+/// When the store fails.
+pub(crate) async fn run(server: &Arc<Server>) -> Result<(), Status> {
+    for object in bootstrap::objects() {
+        ensure(server, "", object).await?;
+    }
+    ensure(server, "default", service(server)).await?;
+    for endpoints in [endpoints(server), endpoint_slice(server)] {
+        replace(server, "default", endpoints).await?;
+    }
+    Ok(())
+}
+
+fn service(server: &Server) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default", "labels": { "component": "apiserver", "provider": "kubernetes" },
+        },
+        "spec": {
+            "clusterIP": server.services.first_address().to_string(), "type": "ClusterIP",
+            "ports": [{ "name": "https", "protocol": "TCP", "port": 443, "targetPort": server.advertise.1 }],
+        },
+    })
+}
+
+fn endpoints(server: &Server) -> Value {
+    let (address, port) = server.advertise;
+    json!({
+        "apiVersion": "v1", "kind": "Endpoints",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default",
+            // As upstream: the slice below is the server's own, none is to be mirrored from here.
+            "labels": { "endpointslice.kubernetes.io/skip-mirror": "true" },
+        },
+        "subsets": [{
+            "addresses": [{ "ip": address.to_string() }],
+            "ports": [{ "name": "https", "port": port, "protocol": "TCP" }],
+        }],
+    })
+}
+
+fn endpoint_slice(server: &Server) -> Value {
+    let (address, port) = server.advertise;
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default", "labels": { "kubernetes.io/service-name": "kubernetes" },
+        },
+        "addressType": "IPv4",
+        "endpoints": [{ "addresses": [address.to_string()], "conditions": { "ready": true } }],
+        "ports": [{ "name": "https", "port": port, "protocol": "TCP" }],
+    })
+}
+
+async fn ensure(server: &Arc<Server>, namespace: &str, object: Value) -> Result<(), Status> {
+    let Some(call) = call(server, namespace, &object) else { return Ok(()) };
+    if server.registry.find(call.kind, &call.namespace, &call.name).await?.is_some() {
+        return Ok(());
+    }
+    make(&call, object).await
+}
+
+async fn replace(server: &Arc<Server>, namespace: &str, object: Value) -> Result<(), Status> {
+    let Some(call) = call(server, namespace, &object) else { return Ok(()) };
+    let Some(entry) = server.registry.find(call.kind, &call.namespace, &call.name).await? else {
+        return make(&call, object).await;
+    };
+    let present = registry::decode(call.kind, &entry, entry.mod_revision)?;
+    let keys: Vec<&String> = object.as_object().into_iter().flat_map(|fields| fields.keys()).collect();
+    let parts: Vec<&str> = keys.into_iter().map(String::as_str).filter(|key| *key != "metadata").collect();
+    if parts.iter().all(|key| present[*key] == object[*key]) {
+        return Ok(());
+    }
+    let change = Change { call: &call, surface: Surface::Main, dry_run: false, unconditional: true };
+    let mut edit = |old: &Value| {
+        let mut new = old.clone();
+        for key in &parts {
+            new[*key] = object[*key].clone();
+        }
+        fields::track(&call, &mut new, Some(old));
+        Ok(new)
+    };
+    change.apply(&mut edit).await.map(|_| ())
+}
+
+async fn make(call: &Call, mut object: Value) -> Result<(), Status> {
+    fields::track(call, &mut object, None);
+    match create::create(call, object, false).await {
+        Ok(_) => Ok(()),
+        Err(status) if status.reason == "AlreadyExists" => Ok(()),
+        Err(status) => Err(status),
+    }
+}
+
+fn call(server: &Arc<Server>, namespace: &str, object: &Value) -> Option<Call> {
+    let text = |key: &str| object[key].as_str().unwrap_or_default();
+    let kind: &'static Kind = kind::find_object(text("apiVersion"), text("kind"))?;
+    Some(Call {
+        server: Arc::clone(server),
+        user: Arc::new(User::trusted("system:apiserver")),
+        kind,
+        namespace: namespace.to_owned(),
+        name: metadata::text(object, "name").to_owned(),
+        subresource: String::new(),
+        query: Query::default(),
+        headers: HeaderMap::from_iter([(http::header::USER_AGENT, http::HeaderValue::from_static("kube-apiserver"))]),
+        format: Format { view: View::Whole, media: Media::Json { pretty: false } },
+        now: server.clock.now(),
+        warnings: std::sync::Mutex::default(),
+    })
+}

@@ -1,0 +1,112 @@
+//! One request to a resource, resolved: whose, to what, in which form.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::{HeaderMap, HeaderValue, header::USER_AGENT};
+use jiff::Timestamp;
+use serde_json::Value;
+use windlass_api::{columns::IncludeObject, kind::Kind, status::Status};
+use windlass_storage::Entry;
+
+use crate::{
+    authn::User,
+    negotiate::Format,
+    query::{Query, bad_request},
+    registry::view::Projection,
+    reply::{self, Response},
+    server::Server,
+};
+
+/// A request to a resource.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) server: Arc<Server>,
+    pub(crate) user: Arc<User>,
+    pub(crate) kind: &'static Kind,
+    /// Empty for kinds of the cluster, and for a list over all namespaces.
+    pub(crate) namespace: String,
+    /// Empty for a collection.
+    pub(crate) name: String,
+    /// Path segment below the object; empty for the object itself.
+    pub(crate) subresource: String,
+    pub(crate) query: Query,
+    pub(crate) headers: HeaderMap,
+    pub(crate) format: Format,
+    pub(crate) now: Timestamp,
+    pub(crate) warnings: Mutex<Vec<String>>,
+}
+
+/// What a write left behind.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The store holds this.
+    Stored(Entry),
+    /// A dry run, or an object that is gone: what it would be, or was.
+    Value(Value),
+}
+
+impl Call {
+    /// The same request, about an object beside this one.
+    pub(crate) fn beside(&self, kind: &'static Kind, name: &str) -> Self {
+        Self {
+            server: Arc::clone(&self.server),
+            user: Arc::clone(&self.user),
+            kind,
+            namespace: if kind.namespaced { self.namespace.clone() } else { String::new() },
+            name: name.to_owned(),
+            subresource: String::new(),
+            query: self.query.clone(),
+            headers: self.headers.clone(),
+            format: self.format,
+            now: self.now,
+            warnings: Mutex::default(),
+        }
+    }
+
+    /// Adds a `Warning:` header to the answer.
+    pub(crate) fn warn(&self, text: impl Into<String>) {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(text.into());
+    }
+
+    /// Puts the collected warnings on the answer.
+    pub(crate) fn attach_warnings(&self, response: &mut Response) {
+        for text in self.warnings.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
+            if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+                response.headers_mut().append(http::header::WARNING, value);
+            }
+        }
+    }
+
+    /// How this client wants to see objects.
+    ///
+    /// # Errors
+    /// 400 for an unknown `includeObject`.
+    pub(crate) fn projection(&self) -> Result<Projection, Status> {
+        let name = self.query.get("includeObject");
+        let include = IncludeObject::parse(name)
+            .ok_or_else(|| bad_request(format!("unrecognized includeObject value: {:?}", name.unwrap_or_default())))?;
+        Ok(Projection { kind: self.kind, view: self.format.view, include, now: self.now })
+    }
+
+    /// Answers with one object.
+    ///
+    /// # Errors
+    /// 400 for an unknown `includeObject`.
+    pub(crate) fn object(&self, code: u16, outcome: &Outcome) -> Result<Response, Status> {
+        let projection = self.projection()?;
+        Ok(match outcome {
+            Outcome::Stored(entry) => reply::bytes(code, projection.entry(entry, entry.mod_revision)?, self.format.media),
+            Outcome::Value(object) => reply::value(code, &projection.object(object.clone()), self.format.media),
+        })
+    }
+
+    /// Who a write is booked to in `managedFields`: `fieldManager`, or the first word of the client's name.
+    pub(crate) fn manager(&self) -> String {
+        if let Some(manager) = self.query.get("fieldManager") {
+            return manager.to_owned();
+        }
+        let agent = self.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("unknown");
+        agent.split('/').next().unwrap_or_default().chars().take(128).collect()
+    }
+}

@@ -1,0 +1,78 @@
+//! What only the pod's node can answer: logs, exec, attach, port forwarding. The request is handed to the kubelet as it is,
+//! upgrades included.
+
+use axum::{body::Body, extract::Request};
+use http::{Uri, request::Parts, uri::PathAndQuery};
+use serde_json::Value;
+use tower::ServiceExt;
+use windlass_api::{kind::Subresource, status::Status};
+
+use crate::{call::Call, query::bad_request, registry::record, reply::Response};
+
+/// Hands the request to the kubelet of the pod's node.
+pub(super) async fn answer(call: &Call, subresource: Subresource, parts: Parts, body: Body) -> Result<Response, Status> {
+    let entry = call.server.registry.get(call.kind, &call.namespace, &call.name).await?;
+    let pod = record::decode(&entry)?;
+    let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
+    let (place, container) = match subresource {
+        Subresource::Log => ("containerLogs", Some(container(call, &pod, "container")?)),
+        Subresource::Exec => ("exec", Some(container(call, &pod, "container")?)),
+        Subresource::Attach => ("attach", Some(container(call, &pod, "container")?)),
+        _ => ("portForward", None),
+    };
+    if node.is_empty() {
+        // As upstream: a pod that is nowhere has said nothing yet.
+        if subresource == Subresource::Log {
+            return Ok(crate::reply::text(200, ""));
+        }
+        return Err(bad_request(format!("pod {} does not have a host assigned", call.name)));
+    }
+    let router = call.server.nodes.router(node).ok_or_else(|| {
+        let message = format!("Internal error occurred: no kubelet answers for node {node:?}");
+        Status::request(500, "InternalError", message)
+    })?;
+    let mut path = format!("/{place}/{}/{}", call.namespace, call.name);
+    if let Some(container) = container {
+        path.push('/');
+        path.push_str(&container);
+    }
+    if let Some(query) = parts.uri.query() {
+        path.push('?');
+        path.push_str(query);
+    }
+    let mut request = Request::from_parts(parts, body);
+    let path: PathAndQuery = path.parse().map_err(|error: http::uri::InvalidUri| bad_request(error.to_string()))?;
+    *request.uri_mut() = Uri::from(path);
+    match router.oneshot(request).await {
+        Ok(response) => Ok(response),
+        Err(never) => match never {},
+    }
+}
+
+/// The container that is meant: the one named, or the only one.
+///
+/// # Errors
+/// 400 when there is no such container, or several to choose from.
+fn container(call: &Call, pod: &Value, parameter: &str) -> Result<String, Status> {
+    let names = |list: &str| -> Vec<String> {
+        let containers = pod["spec"][list].as_array().into_iter().flatten();
+        containers.filter_map(|container| container["name"].as_str()).map(str::to_owned).collect()
+    };
+    let (regular, init, ephemeral) = (names("containers"), names("initContainers"), names("ephemeralContainers"));
+    if let Some(name) = call.query.get(parameter) {
+        if [&regular, &init, &ephemeral].into_iter().flatten().any(|own| own == name) {
+            return Ok(name.to_owned());
+        }
+        return Err(bad_request(format!("container {name} is not valid for pod {}", call.name)));
+    }
+    match regular.as_slice() {
+        [only] => Ok(only.clone()),
+        _ => {
+            let message =
+                format!("a container name must be specified for pod {}, choose one of: [{}]", call.name, regular.join(" "));
+            let init =
+                if init.is_empty() { String::new() } else { format!(" or one of the init containers: [{}]", init.join(" ")) };
+            Err(bad_request(format!("{message}{init}")))
+        }
+    }
+}

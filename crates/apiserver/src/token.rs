@@ -1,0 +1,178 @@
+//! Service account tokens: JSON Web Tokens that this server signs and believes.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use windlass_api::kind;
+
+use crate::{authn::User, metadata, pki::Pki, registry::record, server::Server};
+
+/// Who issues the tokens, and whom they are for where a request does not say.
+pub(crate) const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+
+/// Signatures cost a fifth of a millisecond to check; every pod of a busy machine fits.
+const MAX_KNOWN: usize = 1024;
+
+/// What a token says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Claims {
+    pub(crate) aud: Vec<String>,
+    pub(crate) exp: i64,
+    pub(crate) iat: i64,
+    pub(crate) iss: String,
+    pub(crate) jti: String,
+    #[serde(rename = "kubernetes.io")]
+    pub(crate) kubernetes: Bound,
+    pub(crate) nbf: i64,
+    pub(crate) sub: String,
+}
+
+/// What a token is bound to: it ends with each of these.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Bound {
+    pub(crate) namespace: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) node: Option<Named>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pod: Option<Named>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) secret: Option<Named>,
+    pub(crate) serviceaccount: Named,
+}
+
+/// An object by name and uid.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) uid: String,
+}
+
+/// A token that holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Verified {
+    pub(crate) user: Arc<User>,
+    pub(crate) audiences: Vec<String>,
+}
+
+/// Why a token is not believed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("invalid bearer token")]
+    Invalid,
+    #[error("token audiences {0:?} is invalid for the target audiences {1:?}")]
+    Audience(Vec<String>, Vec<String>),
+    #[error("service account token has expired")]
+    Expired,
+    #[error("service account token has been invalidated")]
+    Invalidated,
+}
+
+/// The keys, and tokens whose signature was seen to hold.
+pub(crate) struct Signer {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+    known: Mutex<HashMap<[u8; 32], Arc<Claims>>>,
+}
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Signer").finish_non_exhaustive()
+    }
+}
+
+impl Signer {
+    /// Takes the service account keys.
+    pub(crate) fn new(pki: &Pki) -> Result<Self, jsonwebtoken::errors::Error> {
+        Ok(Self {
+            encoding: EncodingKey::from_ec_pem(pki.service_account_key.as_bytes())?,
+            decoding: DecodingKey::from_ec_pem(pki.service_account_public_key.as_bytes())?,
+            known: Mutex::default(),
+        })
+    }
+
+    /// Signs a token.
+    pub(crate) fn sign(&self, claims: &Claims) -> Result<String, jsonwebtoken::errors::Error> {
+        jsonwebtoken::encode(&Header::new(Algorithm::ES256), claims, &self.encoding)
+    }
+
+    fn claims(&self, token: &str) -> Option<Arc<Claims>> {
+        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        if let Some(claims) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&digest) {
+            return Some(Arc::clone(claims));
+        }
+        // Times are compared with the server's clock below, and audiences by whoever asks.
+        let mut validation = Validation::new(Algorithm::ES256);
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        validation.set_issuer(&[ISSUER]);
+        let claims = Arc::new(jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation).ok()?.claims);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(digest, Arc::clone(&claims));
+        Some(claims)
+    }
+}
+
+/// Checks a token; `audiences` is whom it must be for, this server where it is empty.
+///
+/// # Errors
+/// When the signature, the time, the audience, or an object that it is bound to does not hold.
+pub(crate) async fn verify(server: &Server, token: &str, audiences: &[String]) -> Result<Verified, Error> {
+    let claims = server.signer.claims(token).ok_or(Error::Invalid)?;
+    let now = server.clock.now().as_second();
+    if now >= claims.exp || now < claims.nbf {
+        return Err(Error::Expired);
+    }
+    let own = [ISSUER.to_owned()];
+    let wanted = if audiences.is_empty() { &own[..] } else { audiences };
+    let shared: Vec<String> = wanted.iter().filter(|wanted| claims.aud.contains(wanted)).cloned().collect();
+    if shared.is_empty() {
+        return Err(Error::Audience(claims.aud.clone(), wanted.to_vec()));
+    }
+    let bound = &claims.kubernetes;
+    let mut needed = vec![("serviceaccounts", &bound.serviceaccount)];
+    needed.extend(bound.pod.as_ref().map(|pod| ("pods", pod)));
+    needed.extend(bound.secret.as_ref().map(|secret| ("secrets", secret)));
+    for (plural, named) in needed {
+        if !exists(server, plural, &bound.namespace, named).await {
+            return Err(Error::Invalidated);
+        }
+    }
+    Ok(Verified { user: Arc::new(user(bound, &claims.jti)), audiences: shared })
+}
+
+async fn exists(server: &Server, plural: &str, namespace: &str, named: &Named) -> bool {
+    let Some(kind) = kind::find("", "v1", plural) else { return false };
+    let Ok(Some(entry)) = server.registry.find(kind, namespace, &named.name).await else { return false };
+    record::decode(&entry).is_ok_and(|object| metadata::text(&object, "uid") == named.uid)
+}
+
+fn user(bound: &Bound, jti: &str) -> User {
+    let namespace = &bound.namespace;
+    let mut extra = BTreeMap::from([("authentication.kubernetes.io/credential-id".to_owned(), vec![format!("JTI={jti}")])]);
+    if let Some(pod) = &bound.pod {
+        extra.insert("authentication.kubernetes.io/pod-name".to_owned(), vec![pod.name.clone()]);
+        extra.insert("authentication.kubernetes.io/pod-uid".to_owned(), vec![pod.uid.clone()]);
+    }
+    if let Some(node) = &bound.node {
+        extra.insert("authentication.kubernetes.io/node-name".to_owned(), vec![node.name.clone()]);
+        extra.insert("authentication.kubernetes.io/node-uid".to_owned(), vec![node.uid.clone()]);
+    }
+    User {
+        name: format!("system:serviceaccount:{namespace}:{}", bound.serviceaccount.name),
+        uid: bound.serviceaccount.uid.clone(),
+        groups: vec![
+            "system:serviceaccounts".to_owned(),
+            format!("system:serviceaccounts:{namespace}"),
+            "system:authenticated".to_owned(),
+        ],
+        extra,
+    }
+}

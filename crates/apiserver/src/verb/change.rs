@@ -1,0 +1,175 @@
+//! The one way in which an object that exists is changed: read, edit, check, compare and swap.
+
+use serde_json::Value;
+use windlass_api::{
+    status::Status,
+    validation::{Cause, FieldError},
+};
+use windlass_storage::{Change as Write, Entry, Error, Expect};
+
+use crate::{
+    call::{Call, Outcome},
+    metadata,
+    registry::{self, record},
+    verb::create,
+};
+
+/// What clients recognise a lost race by.
+pub(crate) const MODIFIED: &str = "the object has been modified; please apply your changes to the latest version and try again";
+
+/// Races that one request may lose before it gives up; each means that another write went through.
+const MAX_ATTEMPTS: usize = 100;
+
+/// Which part of an object a request may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Surface {
+    /// Everything but status.
+    Main,
+    /// Status and some of metadata.
+    Status,
+    /// What the server itself decides to: bindings, scale, finalizers.
+    Own,
+}
+
+/// A change of the object that a call names.
+pub(crate) struct Change<'a> {
+    pub(crate) call: &'a Call,
+    pub(crate) surface: Surface,
+    pub(crate) dry_run: bool,
+    /// Whether an object without `resourceVersion` overwrites whatever is there.
+    pub(crate) unconditional: bool,
+}
+
+impl Change<'_> {
+    /// Applies `edit` to the object as it is now until no other write comes between.
+    ///
+    /// # Errors
+    /// 404 when there is no such object, 409 when it is not the one that was meant, 422 when the result breaks a rule, and
+    /// whatever `edit` says.
+    pub(crate) async fn apply(&self, edit: &mut (dyn FnMut(&Value) -> Result<Value, Status> + Send)) -> Result<Outcome, Status> {
+        let (call, registry) = (self.call, &self.call.server.registry);
+        for _ in 0..MAX_ATTEMPTS {
+            let entry = registry.get(call.kind, &call.namespace, &call.name).await?;
+            match self.attempt(&entry, edit).await? {
+                Some(outcome) => return Ok(outcome),
+                None => tokio::task::yield_now().await,
+            }
+        }
+        Err(Status::conflict(call.kind.resource(), &call.name, MODIFIED))
+    }
+
+    /// One try; `None` when another write came between.
+    async fn attempt(
+        &self,
+        entry: &Entry,
+        edit: &mut (dyn FnMut(&Value) -> Result<Value, Status> + Send),
+    ) -> Result<Option<Outcome>, Status> {
+        let (call, kind) = (self.call, self.call.kind);
+        let old = registry::decode(kind, entry, entry.mod_revision)?;
+        let mut new = edit(&old)?;
+        self.check_identity(&mut new, &old, entry)?;
+        self.prepare(&mut new, &old)?;
+        metadata::map(&mut new).insert("resourceVersion".to_owned(), old["metadata"]["resourceVersion"].clone());
+        if new == old {
+            return Ok(Some(Outcome::Stored(entry.clone())));
+        }
+        let reservation = create::reserve(call, &mut new, Some(&old))?;
+        if self.dry_run {
+            return Ok(Some(Outcome::Value(new)));
+        }
+        let expect = Expect::Revision(entry.mod_revision);
+        let gone = is_finished(&new);
+        let write = if gone { Write::Delete } else { Write::Put(registry::encode(kind, &new), create::ttl(kind)) };
+        match call.server.registry.store.write(&entry.key, expect, write).await {
+            Ok(written) if gone => {
+                call.server.released(kind, &old);
+                metadata::map(&mut new).insert("resourceVersion".to_owned(), written.mod_revision.to_string().into());
+                Ok(Some(Outcome::Value(new)))
+            }
+            Ok(written) => {
+                reservation.keep();
+                Ok(Some(Outcome::Stored(written)))
+            }
+            Err(Error::Conflict(_)) => Ok(None),
+            Err(error) => Err(registry::failed(&error)),
+        }
+    }
+
+    /// The object must be the one that the client saw, where it says which.
+    fn check_identity(&self, new: &mut Value, old: &Value, entry: &Entry) -> Result<(), Status> {
+        let (call, kind) = (self.call, self.call.kind);
+        let (uid, own_uid) = (metadata::text(new, "uid"), metadata::text(old, "uid"));
+        if !uid.is_empty() && uid != own_uid {
+            let why = format!(
+                "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: \
+                 UID in precondition: {uid}, UID in object meta: {own_uid}",
+                entry.key
+            );
+            return Err(Status::conflict(kind.resource(), &call.name, &why));
+        }
+        match metadata::text(new, "resourceVersion") {
+            "" | "0" if self.unconditional => Ok(()),
+            "" | "0" => {
+                let error = FieldError {
+                    cause: Cause::Invalid,
+                    field: "metadata.resourceVersion".to_owned(),
+                    bad_value: 0.into(),
+                    detail: "must be specified for an update".to_owned(),
+                };
+                Err(Status::invalid(kind.group, kind.plural, &call.name, &[error]))
+            }
+            version if version == entry.mod_revision.to_string() => Ok(()),
+            _ => Err(Status::conflict(kind.resource(), &call.name, MODIFIED)),
+        }
+    }
+
+    /// Defaults, carries over what this request may not change, and validates.
+    fn prepare(&self, new: &mut Value, old: &Value) -> Result<(), Status> {
+        let kind = self.call.kind;
+        kind.apply_defaults(new);
+        metadata::carry_over(new, old);
+        let errors = match self.surface {
+            Surface::Main => {
+                kind.prepare_update(new, old);
+                kind.validate_update(new, old)
+            }
+            Surface::Status => {
+                kind.prepare_status(new, old);
+                kind.validate_status(new, old)
+            }
+            Surface::Own => Vec::new(),
+        };
+        if !errors.is_empty() {
+            return Err(Status::invalid(kind.group, kind.kind, &self.call.name, &errors));
+        }
+        if self.surface == Surface::Main {
+            for warning in kind.warnings(new) {
+                self.call.warn(warning);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the last thing that kept a deleted object has just gone.
+fn is_finished(new: &Value) -> bool {
+    if !metadata::is_deleting(new) || metadata::has_finalizers(new) {
+        return false;
+    }
+    if new["kind"] == "Namespace" && new["apiVersion"] == "v1" {
+        return new["spec"]["finalizers"].as_array().is_none_or(Vec::is_empty);
+    }
+    // Within its grace a pod is its kubelet's: only that ends it.
+    new["metadata"]["deletionGracePeriodSeconds"].as_i64() == Some(0)
+}
+
+/// The object of an outcome, decoded.
+///
+/// # Errors
+/// 500 when the store is damaged.
+pub(crate) fn value(outcome: &Outcome) -> Result<Value, Status> {
+    match outcome {
+        Outcome::Stored(entry) => record::decode(entry),
+        Outcome::Value(value) => Ok(value.clone()),
+    }
+}

@@ -1,0 +1,81 @@
+//! `PUT` of one object.
+
+use serde_json::Value;
+use windlass_api::{kind::Kind, status::Status};
+
+use crate::{
+    admission,
+    call::{Call, Outcome},
+    fields, metadata, negotiate,
+    query::bad_request,
+    reply::Response,
+    verb::{
+        change::{Change, Surface},
+        create,
+    },
+};
+
+/// Replaces the object with the one in the body.
+pub(crate) async fn answer(call: &Call, body: &[u8]) -> Result<Response, Status> {
+    let (code, outcome) = replace(call, body, Surface::Main).await?;
+    call.object(code, &outcome)
+}
+
+/// Replaces the object, or its status; creates it where the kind allows that.
+pub(crate) async fn replace(call: &Call, body: &[u8], surface: Surface) -> Result<(u16, Outcome), Status> {
+    let dry_run = call.query.dry_run("UpdateOptions")?;
+    let validation = call.query.field_validation("UpdateOptions")?;
+    let object = fields::read(call, body, negotiate::body(&call.headers)?, create::own(call.kind), validation)?;
+    let object = settle(call, object)?;
+    admission::update(call).await?;
+    let change = Change { call, surface, dry_run, unconditional: allows_unconditional(call.kind) };
+    let mut edit = |old: &Value| {
+        let mut new = object.clone();
+        fields::track(call, &mut new, Some(old));
+        Ok(new)
+    };
+    match change.apply(&mut edit).await {
+        Err(status) if status.reason == "NotFound" && surface == Surface::Main && allows_create(call.kind) => {
+            let mut object = object;
+            metadata::map(&mut object).remove("resourceVersion");
+            fields::track(call, &mut object, None);
+            Ok((201, create::create(call, object, dry_run).await?))
+        }
+        outcome => Ok((200, outcome?)),
+    }
+}
+
+/// The object must be the one that the path names.
+///
+/// # Errors
+/// 400 when it has another name or namespace.
+pub(crate) fn settle(call: &Call, mut object: Value) -> Result<Value, Status> {
+    create::settle_namespace(call, &mut object)?;
+    let name = metadata::text(&object, "name");
+    if name.is_empty() {
+        return Err(bad_request("name must be provided"));
+    }
+    if name != call.name {
+        return Err(bad_request(format!("the name of the object ({name}) does not match the name on the URL ({})", call.name)));
+    }
+    Ok(object)
+}
+
+/// Upstream's `AllowCreateOnUpdate`.
+pub(crate) fn allows_create(kind: &Kind) -> bool {
+    matches!(
+        (kind.group, kind.plural),
+        ("", "endpoints" | "events" | "limitranges" | "services")
+            | ("events.k8s.io", "events")
+            | ("coordination.k8s.io", "leases")
+            | ("rbac.authorization.k8s.io", _)
+    )
+}
+
+/// Upstream's `AllowUnconditionalUpdate`.
+pub(crate) fn allows_unconditional(kind: &Kind) -> bool {
+    !matches!(
+        (kind.group, kind.plural),
+        ("coordination.k8s.io", "leases") | ("policy", "poddisruptionbudgets") | ("apiextensions.k8s.io", _)
+    )
+}
