@@ -109,6 +109,8 @@ pub struct Kind {
     initial: fn(&mut Value),
     /// Carries over what this kind keeps on an update of the main resource, besides status; `(new, old)`.
     keep: fn(&mut Value, &Value),
+    /// Carries over what this kind keeps on a write to `/status`; `(new, old)`.
+    keep_status: fn(&mut Value, &Value),
 }
 
 /// Verbs of a resource that can be written, read and watched.
@@ -133,6 +135,7 @@ const BASE: Kind = Kind {
     selectable: &[],
     initial: |_| {},
     keep: |_, _| {},
+    keep_status: |_, _| {},
 };
 
 /// Every kind that is served.

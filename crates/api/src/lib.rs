@@ -3,6 +3,7 @@
 //! Objects travel through the API server as [`serde_json::Value`]: what a client sent is what is stored, and a field that
 //! this build does not know is reported rather than dropped in silence. Controllers use the typed structs of `k8s-openapi`.
 
+pub mod apply;
 pub mod bootstrap;
 pub mod codec;
 pub mod columns;

@@ -54,13 +54,11 @@ fn quantity(value: &Value) -> Option<Quantity> {
 ///
 /// A pod that no node runs, or that has ended, goes at once. A negative period means one second.
 pub fn grace_period_seconds(pod: &Value, asked: Option<i64>) -> i64 {
-    /// `spec.terminationGracePeriodSeconds` where it was not set.
-    const DEFAULT_SECONDS: i64 = 30;
     let unscheduled = pod["spec"]["nodeName"].as_str().unwrap_or_default().is_empty();
     if unscheduled || is_terminal(pod) {
         return 0;
     }
-    let seconds = asked.or_else(|| pod["spec"]["terminationGracePeriodSeconds"].as_i64()).unwrap_or(DEFAULT_SECONDS);
+    let seconds = asked.or_else(|| pod["spec"]["terminationGracePeriodSeconds"].as_i64()).unwrap_or_default();
     if seconds < 0 { 1 } else { seconds }
 }
 

@@ -1,1 +1,42 @@
-//! placeholder
+//! Observe, plan, apply: one file a loop. Every decision is made in `windlass-planner`.
+//!
+//! All loops share one watch a kind. Each waits until its view holds its own last writes before it decides again, so that
+//! nothing is made or deleted twice.
+
+mod api;
+mod cache;
+mod context;
+mod daemon_set;
+mod deployment;
+mod event;
+mod history;
+mod marks;
+mod options;
+mod owned;
+mod queue;
+mod replica_set;
+mod stateful_set;
+
+use kube::Client;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use self::options::{Chance, Clock, Options};
+use self::{context::Context, event::Recorder};
+
+/// Runs every controller until `stop`.
+///
+/// Passes under way are cut off when it stops: each write is one request, and what is left undone is done after the next start.
+pub async fn run(client: Client, options: Options, stop: CancellationToken) {
+    let (recorder, writer) = Recorder::new(client.clone(), options.clock.clone());
+    let context = Context::new(client, options, recorder);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(writer);
+    deployment::start(&context, &mut tasks, &stop);
+    replica_set::start(&context, &mut tasks, &stop);
+    stateful_set::start(&context, &mut tasks, &stop);
+    daemon_set::start(&context, &mut tasks, &stop);
+    context.watch(&mut tasks, &stop);
+    stop.cancelled().await;
+    tasks.shutdown().await;
+}

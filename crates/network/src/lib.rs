@@ -3,7 +3,9 @@
 mod cidr;
 pub mod holder;
 mod machine;
+mod netfilter;
 pub mod pod;
+pub mod proxy;
 
 pub use cidr::{Cidr, CidrError};
 pub use holder::Holder;

@@ -5,13 +5,18 @@
 //! whose order is random.
 
 pub mod claim;
+pub mod controller_revision;
+pub mod daemon_set;
 pub mod deployment;
+pub mod node;
 pub mod note;
 pub mod owner;
 pub mod percent;
 pub mod pod;
+pub mod proxy;
 pub mod replica;
 pub mod replica_set;
+pub mod stateful_set;
 pub mod template;
 
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};

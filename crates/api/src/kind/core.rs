@@ -148,10 +148,8 @@ pub const POD: Kind = Kind {
         at("status.podIPs", &["/status/podIPs/0/ip", "/status/podIP"]),
         at("status.nominatedNodeName", &["/status/nominatedNodeName"]),
     ],
-    initial: |object| {
-        let status = json!({ "phase": "Pending", "qosClass": pod::qos_class(object) });
-        prepare::set(object, "status", status);
-    },
+    initial: new_pod,
+    keep_status: keep_qos_class,
     columns: columns::pod::COLUMNS,
     row: columns::pod::row,
     ..BASE
@@ -231,11 +229,32 @@ pub const SERVICE: Kind = Kind {
     subresources: &[Subresource::Status],
     selectable: &[at("spec.clusterIP", &["/spec/clusterIP"]), at("spec.type", &["/spec/type"])],
     initial: prepare::empty_status,
-    keep: service::keep_allocated,
+    keep: service::settle,
     columns: columns::service::SERVICE,
     row: columns::service::service,
     ..BASE
 };
+
+fn new_pod(object: &mut Value) {
+    let mut status = json!({ "phase": "Pending", "qosClass": pod::qos_class(object) });
+    if object["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) {
+        status["conditions"] = json!([{
+            "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+            "message": "Scheduling is blocked due to non-empty scheduling gates",
+        }]);
+    }
+    prepare::set(object, "status", status);
+}
+
+/// The class was settled when the pod was made; a kubelet that leaves it out does not mean to change it.
+fn keep_qos_class(new: &mut Value, old: &Value) {
+    if let Some(status) = prepare::inside(new, "status")
+        && status.get("qosClass").is_none_or(|class| class.as_str().is_none_or(str::is_empty))
+        && let Some(class) = old["status"].get("qosClass")
+    {
+        status.insert("qosClass".to_owned(), class.clone());
+    }
+}
 
 /// A namespace lives until its controller has emptied it and taken this finalizer away.
 fn new_namespace(object: &mut Value) {

@@ -54,6 +54,7 @@ impl Kind {
             Some(status) => fields.insert("status".to_owned(), status),
             None => fields.remove("status"),
         };
+        (self.keep_status)(new, old);
     }
 }
 

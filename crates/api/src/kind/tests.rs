@@ -113,6 +113,46 @@ fn generation_grows_with_what_the_user_asks_for() {
 }
 
 #[test]
+fn a_gated_pod_says_so() {
+    let pod = created(&core::POD, json!({ "metadata": {}, "spec": { "schedulingGates": [{ "name": "a" }] } }));
+    assert_eq!(pod["status"]["conditions"][0]["reason"], "SchedulingGated");
+}
+
+#[test]
+fn a_status_without_class_keeps_it() {
+    let old = json!({ "metadata": {}, "status": { "phase": "Pending", "qosClass": "Burstable" } });
+    let mut new = json!({ "metadata": {}, "status": { "phase": "Running" } });
+    core::POD.prepare_status(&mut new, &old);
+    assert_eq!(new["status"], json!({ "phase": "Running", "qosClass": "Burstable" }));
+}
+
+#[test]
+fn a_service_gives_up_what_its_new_type_has_no_use_for() {
+    let old = json!({ "metadata": {}, "status": { "loadBalancer": { "ingress": [{ "ip": "127.0.0.1" }] } }, "spec": {
+        "type": "LoadBalancer", "clusterIP": "10.0.0.9", "clusterIPs": ["10.0.0.9"], "ipFamilies": ["IPv4"],
+        "externalTrafficPolicy": "Local", "healthCheckNodePort": 31000, "allocateLoadBalancerNodePorts": true,
+        "ports": [{ "port": 80, "nodePort": 30080 }],
+    } });
+    let changed = |kind: &str| {
+        let mut new = old.clone();
+        new["spec"]["type"] = json!(kind);
+        updated(&core::SERVICE, new, &old)
+    };
+    let cluster = changed("ClusterIP");
+    let rest = json!({
+        "type": "ClusterIP", "clusterIP": "10.0.0.9", "clusterIPs": ["10.0.0.9"], "ipFamilies": ["IPv4"], "ports": [{ "port": 80 }],
+    });
+    assert_eq!((&cluster["spec"], &cluster["status"]), (&rest, &json!({ "loadBalancer": {} })));
+    let rest = json!({ "type": "ExternalName", "ports": [{ "port": 80 }] });
+    assert_eq!(changed("ExternalName")["spec"], rest);
+    let mut touched = old.clone();
+    touched["spec"]["type"] = json!("ClusterIP");
+    touched["spec"]["ports"][0]["nodePort"] = json!(30081);
+    let kept = updated(&core::SERVICE, touched, &old);
+    assert_eq!(kept["spec"]["ports"][0]["nodePort"], 30081, "asking for another port is refused by validation, not ignored");
+}
+
+#[test]
 fn a_status_write_changes_nothing_else() {
     let old =
         json!({ "kind": "Deployment", "metadata": { "name": "web", "generation": 2 }, "spec": { "replicas": 1 }, "status": {} });

@@ -12,6 +12,19 @@ fn check(text: &str, expected: &str) {
 fn canonical_forms() {
     for (text, expected) in [
         ("0", "0"),
+        ("50k", "50k"),
+        ("0.0005k", "500m"),
+        ("0.5e-1", "50e-3"),
+        ("1.3E+6", "1300e3"),
+        ("100.035Ki", "102435840m"),
+        ("0.025Ti", "27487790694400m"),
+        ("3.001n", "4n"),
+        ("0.00000012354", "124n"),
+        ("0.000000000001Ki", "2n"),
+        ("9223372036854775807Ki", "9223372036854775807"),
+        ("1234567M", "1234567M"),
+        ("1025024Mi", "1001Gi"),
+        ("1000e-12", "1e-9"),
         ("0Mi", "0"),
         ("1000m", "1"),
         ("0.5", "500m"),
@@ -60,6 +73,10 @@ fn what_is_no_quantity() {
         ("1eX", ParseError::Format),
         ("1.2.3", ParseError::Number),
         (".", ParseError::Number),
+        ("m", ParseError::Format),
+        ("1kb", ParseError::Format),
+        ("0x10", ParseError::Format),
+        ("1e", ParseError::Suffix),
     ] {
         assert_eq!(canonical(text), Err(expected), "{text}");
     }

@@ -1,5 +1,7 @@
 //! Field selectors (`status.phase=Running,spec.nodeName!=a`), over the fields that a kind lets be selected.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::parser::ParseError;
@@ -72,14 +74,14 @@ fn find(kind: &Kind, name: &str) -> Result<SelectableField, ParseError> {
     }
 }
 
-fn read(object: &Value, field: &SelectableField) -> String {
+fn read<'a>(object: &'a Value, field: &SelectableField) -> Cow<'a, str> {
     let values = field.pointers.iter().filter_map(|pointer| object.pointer(pointer));
     let mut texts = values.filter_map(|value| match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+        Value::String(text) => Some(Cow::Borrowed(text.as_str())),
+        Value::Bool(_) | Value::Number(_) => Some(Cow::Owned(value.to_string())),
         _ => None,
     });
-    texts.find(|text| !text.is_empty()).unwrap_or_else(|| field.default.to_owned())
+    texts.find(|text| !text.is_empty()).unwrap_or(Cow::Borrowed(field.default))
 }
 
 /// Splits at commas that no backslash stands before.

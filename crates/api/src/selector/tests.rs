@@ -51,6 +51,8 @@ fn printed_in_the_order_of_keys() {
         ("!x,y notin (a),z!=1", "!x,y notin (a),z!=1"),
         ("x==1", "x==1"),
         ("x in (,a)", "x in (,a)"),
+        ("x= ,z= ", "x=,z="),
+        ("x>1,z<5", "x>1,z<5"),
     ] {
         assert_eq!(Selector::parse(selector).map(|selector| selector.to_string()).as_deref(), Ok(expected));
     }
@@ -67,6 +69,8 @@ fn errors_are_those_of_upstream() {
         ("a in (b", "unable to parse requirement: found '', expected: ',' or ')'"),
         ("a in (b=", "unable to parse requirement: found '=', expected: ',' or ')'"),
         ("a x b", "unable to parse requirement: found 'x', expected: in, notin, =, ==, !=, gt, lt"),
+        ("x==a==b", "found '==', expected: ',' or 'end of string'"),
+        ("!x=a", "found '=', expected: ',' or 'end of string'"),
         ("!", "unable to parse requirement: found '', expected: identifier"),
         (
             "-a=1",

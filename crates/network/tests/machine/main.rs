@@ -6,4 +6,5 @@
 
 mod holder;
 mod pods;
+mod services;
 mod world;

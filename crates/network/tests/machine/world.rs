@@ -3,14 +3,16 @@
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    os::fd::AsRawFd,
     path::PathBuf,
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread::JoinHandle,
 };
 
 use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
+    sys::socket::{Shutdown, shutdown},
 };
 use windlass_network::{Addresses, Holder, Machine, PodNetwork};
 
@@ -74,11 +76,11 @@ pub(crate) struct Pod {
 
 impl Pod {
     /// Serves `port`: every connection gets `text` once it has sent a byte, and is then closed.
-    pub(crate) fn serve(&self, port: u16, text: &'static str) {
-        let listener = self.namespace.run(move || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap());
+    pub(crate) fn serve(&self, port: u16, text: &'static str) -> Server {
+        let listener = self.namespace.run(move || Arc::new(TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap()));
+        let server = Server { listener: listener.clone() };
         std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
+            while let Ok((mut stream, _)) = listener.accept() {
                 std::thread::spawn(move || {
                     if stream.read(&mut [0; 64]).is_ok_and(|read| read > 0) {
                         let _ = stream.write_all(text.as_bytes());
@@ -86,12 +88,25 @@ impl Pod {
                 });
             }
         });
+        server
     }
 
     /// Says something to `address` from inside the pod, and gives the whole answer.
     pub(crate) fn ask(&self, address: impl Into<SocketAddr>) -> std::io::Result<String> {
         let address = address.into();
         self.namespace.run(move || ask(TcpStream::connect(address)?))
+    }
+}
+
+/// What serves a port, until it is told to stop.
+pub(crate) struct Server {
+    listener: Arc<TcpListener>,
+}
+
+impl Server {
+    /// Closes the port at once: who is not accepted yet is refused.
+    pub(crate) fn stop(self) {
+        shutdown(self.listener.as_raw_fd(), Shutdown::Both).unwrap();
     }
 }
 

@@ -6,6 +6,7 @@ use k8s_openapi::{
     api::core::v1::{Container, Pod, PodSpec, ResourceRequirements},
     apimachinery::pkg::api::resource::Quantity,
 };
+use windlass_api::quantity;
 
 /// Quality of service: what goes first when memory is short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,41 +42,12 @@ const MIN_CPU_QUOTA: i64 = 1_000;
 
 /// Thousandths of `quantity`, rounded up; `None` when it cannot be read.
 pub fn milli(quantity: &Quantity) -> Option<i64> {
-    let text = quantity.0.trim();
-    let split = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
-    let (number, suffix) = text.split_at(split);
-    let scale: f64 = match suffix {
-        "" => 1.0,
-        "n" => 1e-9,
-        "u" => 1e-6,
-        "m" => 1e-3,
-        "k" => 1e3,
-        "M" => 1e6,
-        "G" => 1e9,
-        "T" => 1e12,
-        "P" => 1e15,
-        "E" => 1e18,
-        "Ki" => 1024.0,
-        "Mi" => 1024.0 * 1024.0,
-        "Gi" => 1024.0 * 1024.0 * 1024.0,
-        "Ti" => 1024.0_f64.powi(4),
-        "Pi" => 1024.0_f64.powi(5),
-        "Ei" => 1024.0_f64.powi(6),
-        exponent => 10.0_f64.powi(exponent.strip_prefix(['e', 'E'])?.parse().ok()?),
-    };
-    let value = number.parse::<f64>().ok()? * scale * 1000.0;
-    // Decimal fractions are not exact in binary: 0.1 CPU must not become 101 thousandths.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a float to integer cast saturates, which is what a limit beyond i64 should do"
-    )]
-    let rounded = (value - 1e-6).ceil() as i64;
-    Some(rounded)
+    quantity.0.parse::<quantity::Quantity>().ok().map(quantity::Quantity::millis)
 }
 
 /// Whole units of `quantity`, rounded up: bytes, or CPUs.
 pub fn units(quantity: &Quantity) -> Option<i64> {
-    milli(quantity).map(|milli| milli / 1000 + i64::from(milli % 1000 > 0))
+    quantity.0.parse::<quantity::Quantity>().ok().map(quantity::Quantity::units)
 }
 
 type List = BTreeMap<String, Quantity>;

@@ -318,6 +318,10 @@ fn configuration() {
         default   0         5m
     "#]],
     );
+}
+
+#[test]
+fn limits_and_classes() {
     check(
         &core::LIMIT_RANGE,
         &[json!({ "metadata": { "name": "limits" } })],

@@ -1,0 +1,181 @@
+//! The DaemonSet loop.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use futures::{StreamExt as _, stream};
+use k8s_openapi::api::{
+    apps::v1::{ControllerRevision, DaemonSet, DaemonSetStatus},
+    core::v1::{Node, Pod},
+};
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use windlass_planner::{
+    daemon_set::{self, Action, Plan, Step},
+    note::Note,
+    owner,
+};
+
+use crate::{
+    api::{self, Deletion, Error},
+    cache::{Key, key_of},
+    context::{Context, settle},
+    history::{self, Outcome},
+    marks::Marks,
+    owned,
+    queue::{Next, Queue},
+};
+
+const COMPONENT: &str = "daemonset-controller";
+/// DaemonSets worked on at once.
+const PARALLEL: usize = 16;
+/// Requests under way at once for one DaemonSet: one a node comes to many on a large cluster.
+const REQUESTS: usize = 64;
+
+/// The newest writes on behalf of one set, by kind: each kind has a watch of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Mark {
+    set: u64,
+    pods: u64,
+    revisions: u64,
+    /// Pods deleted at once: such a delete tells no revision, so they are left out until they are gone.
+    deleted: BTreeSet<String>,
+}
+
+struct Loop {
+    context: Arc<Context>,
+    marks: Marks<Mark>,
+}
+
+/// Starts the loop and its listeners.
+pub(crate) fn start(context: &Arc<Context>, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
+    let queue: Arc<Queue<Key>> = Queue::new();
+    let own = Arc::clone(&queue);
+    context.daemon_sets.listen(move |old, new| own.add(key_of(&new.or(old).expect("a change has a side").metadata)));
+    owned::listen::<Pod, DaemonSet>(&context.pods, &context.daemon_sets, &queue);
+    owned::listen::<ControllerRevision, DaemonSet>(&context.controller_revisions, &context.daemon_sets, &queue);
+    let (sets, by_node) = (Arc::clone(&context.daemon_sets), Arc::clone(&queue));
+    context.nodes.listen(move |old, new| {
+        // A heartbeat moves nothing; labels and taints do.
+        let place = |node: &Arc<Node>| (node.metadata.labels.clone(), node.spec.as_ref().and_then(|spec| spec.taints.clone()));
+        if old.map(place) != new.map(place) {
+            sets.all().iter().for_each(|set| by_node.add(key_of(&set.metadata)));
+        }
+    });
+    let this = Arc::new(Loop { context: Arc::clone(context), marks: Marks::default() });
+    tasks.spawn(queue.work(PARALLEL, stop.clone(), move |key| {
+        let this = Arc::clone(&this);
+        async move { settle("daemonset", &key, this.pass(&key).await) }
+    }));
+}
+
+impl Loop {
+    async fn pass(&self, key: &Key) -> Result<Next, Error> {
+        let context = &self.context;
+        let mut mark = self.marks.get(key);
+        context.daemon_sets.reached(mark.set).await;
+        context.pods.reached(mark.pods).await;
+        context.controller_revisions.reached(mark.revisions).await;
+        context.nodes.reached(0).await;
+        let Some(set) = context.daemon_sets.get(key) else {
+            self.marks.set(key, Mark::default());
+            return Ok(Next::Wait);
+        };
+        let pods = owned::pods(context, &set.metadata, &mut mark.deleted);
+        let (revisions, nodes) = (history::of(context, &set.metadata), context.nodes.all());
+        let snapshot = daemon_set::Snapshot { daemon_set: &set, pods: &pods, revisions: &revisions, nodes: &nodes };
+        let plan = daemon_set::plan(&snapshot, context.now());
+        tracing::trace!(key = &**key, waiting = ?plan.waiting, "planned");
+        let outcome = self.apply(&set, plan, &mut mark).await;
+        self.marks.set(key, mark);
+        outcome
+    }
+
+    async fn apply(&self, set: &DaemonSet, plan: Plan, mark: &mut Mark) -> Result<Next, Error> {
+        match history::apply(&self.context, &set.metadata, plan.revisions).await? {
+            Outcome::Done(revision) => mark.revisions = mark.revisions.max(revision),
+            Outcome::Collision => {
+                let mut status = set.status.clone().unwrap_or_default();
+                status.collision_count = Some(status.collision_count.unwrap_or(0).saturating_add(1));
+                self.write_status(set, status, mark).await?;
+                return Ok(Next::Again);
+            }
+        }
+        if set.status.as_ref() != Some(&plan.status) {
+            self.write_status(set, plan.status, mark).await?;
+        }
+        let mut failure = None;
+        let mut taken = std::pin::pin!(stream::iter(plan.steps).map(|step| self.take(set, step)).buffer_unordered(REQUESTS));
+        while let Some(outcome) = taken.next().await {
+            match outcome {
+                Ok((revision, deleted)) => {
+                    mark.pods = mark.pods.max(revision);
+                    mark.deleted.extend(deleted);
+                }
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        match failure {
+            Some(error) if !error.is_namespace_terminating() => Err(error),
+            _ => Ok(self.context.wake(plan.wake_at)),
+        }
+    }
+
+    /// Takes one step; returns the revision that it wrote and the uid of the pod that it deleted.
+    async fn take(&self, set: &DaemonSet, step: Step) -> Result<(u64, Option<String>), Error> {
+        let client = &self.context.client;
+        tracing::debug!(daemonset = owner::name(&set.metadata), reason = ?step.reason, "step");
+        step.note.into_iter().for_each(|note| self.tell(set, note));
+        match step.action {
+            Action::CreatePod(mut pod) => {
+                let prefix = pod.metadata.generate_name.as_deref().unwrap_or_default();
+                pod.metadata.name = Some(format!("{prefix}{}", self.context.suffix()));
+                let written = api::create(client, &*pod).await.inspect_err(|error| {
+                    if !error.is_namespace_terminating() {
+                        self.tell(set, Note::warning("FailedCreate", format!("Error creating: {error}")));
+                    }
+                })?;
+                self.tell(set, Note::normal("SuccessfulCreate", format!("Created pod: {}", written.name)));
+                Ok((written.revision, None))
+            }
+            Action::DeletePod(pod) => {
+                let uid = owner::uid(&pod.metadata).to_owned();
+                match api::delete::<Pod>(client, &pod.metadata, &Deletion::of(&pod.metadata)).await {
+                    Ok(written) => {
+                        let text = format!("Deleted pod: {}", owner::name(&pod.metadata));
+                        self.tell(set, Note::normal("SuccessfulDelete", text));
+                        Ok((if written.deleting { written.revision } else { 0 }, Some(uid)))
+                    }
+                    Err(error) if error.is_not_found() || error.is_conflict() => Ok((0, Some(uid))),
+                    Err(error) => {
+                        self.tell(set, Note::warning("FailedDelete", format!("Error deleting: {error}")));
+                        Err(error)
+                    }
+                }
+            }
+            Action::SetPodOwners(pod, owners) => {
+                let change = owned::owners_change(&pod.metadata, &owners);
+                Ok((api::merge::<Pod>(client, &pod.metadata, &change).await?.revision, None))
+            }
+        }
+    }
+
+    async fn write_status(&self, set: &DaemonSet, status: DaemonSetStatus, mark: &mut Mark) -> Result<(), Error> {
+        // A merge, so that the set may have changed meanwhile; the uid guards against another one of that name. Counts that are
+        // absent when zero must be taken out explicitly.
+        let mut status = json!(status);
+        for count in ["updatedNumberScheduled", "numberAvailable", "numberUnavailable"] {
+            status.as_object_mut().into_iter().for_each(|fields| {
+                fields.entry(count).or_insert(serde_json::Value::Null);
+            });
+        }
+        let change = json!({ "metadata": { "uid": set.metadata.uid }, "status": status });
+        let written = api::merge_status::<DaemonSet>(&self.context.client, &set.metadata, &change).await?;
+        mark.set = mark.set.max(written.revision);
+        Ok(())
+    }
+
+    fn tell(&self, set: &DaemonSet, note: Note) {
+        self.context.recorder.tell::<DaemonSet>(COMPONENT, &set.metadata, note);
+    }
+}

@@ -1,0 +1,256 @@
+//! Events: told once, counted when they repeat, and held back when an object has too much to say.
+//!
+//! The figures are upstream's (`client-go/tools/record`): they keep a thousand pods of one ReplicaSet from becoming a
+//! thousand Events.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::{
+    Resource,
+    api::core::v1::{Event, EventSource, ObjectReference},
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
+};
+use kube::Client;
+use serde_json::json;
+use tokio::sync::mpsc;
+use windlass_planner::{note::Note, seconds};
+
+use crate::{
+    api::{self, Error},
+    options::Clock,
+};
+
+/// Events that wait to be written; beyond it they are dropped, as nothing depends on them.
+const WAITING_EVENTS: usize = 4096;
+/// Texts of one reason about one object within [`SIMILAR_WITHIN`] after which they are told as one.
+const SIMILAR_TEXTS: usize = 10;
+const SIMILAR_WITHIN: SignedDuration = SignedDuration::from_mins(10);
+/// Events that one component may tell of one object at once, and how often one more.
+const BURST: f64 = 25.0;
+const SECONDS_PER_EVENT: f64 = 300.0;
+/// Subjects and Events remembered; past that, memory starts afresh and repeats are told as new.
+const REMEMBERED: usize = 4096;
+
+/// Takes Events from the controllers.
+#[derive(Clone, Debug)]
+pub(crate) struct Recorder {
+    told: mpsc::Sender<Told>,
+}
+
+#[derive(Debug)]
+struct Told {
+    component: &'static str,
+    about: ObjectReference,
+    note: Note,
+}
+
+/// The reference by which an Event names the object it is about.
+pub(crate) fn reference<K: Resource>(meta: &ObjectMeta) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(K::API_VERSION.to_owned()),
+        kind: Some(K::KIND.to_owned()),
+        name: meta.name.clone(),
+        namespace: meta.namespace.clone(),
+        resource_version: meta.resource_version.clone(),
+        uid: meta.uid.clone(),
+        field_path: None,
+    }
+}
+
+impl Recorder {
+    /// A recorder and the task that writes for it, which ends when the last recorder is gone.
+    pub(crate) fn new(client: Client, clock: Clock) -> (Self, impl Future<Output = ()> + Send) {
+        let (told, mut waiting) = mpsc::channel(WAITING_EVENTS);
+        let writer = async move {
+            let mut memory = Memory::default();
+            while let Some(told) = waiting.recv().await {
+                if let Err(error) = write(&client, &mut memory, told, clock()).await {
+                    tracing::debug!(%error, "an Event was not written");
+                }
+            }
+        };
+        (Self { told }, writer)
+    }
+
+    /// Tells of an object of kind `K`. Never waits and never fails: an Event too many is dropped.
+    pub(crate) fn tell<K: Resource>(&self, component: &'static str, about: &ObjectMeta, note: Note) {
+        let told = Told { component, about: reference::<K>(about), note };
+        if self.told.try_send(told).is_err() {
+            tracing::debug!("an Event was dropped: too many wait");
+        }
+    }
+}
+
+async fn write(client: &Client, memory: &mut Memory, told: Told, now: Timestamp) -> Result<(), Error> {
+    let Some(known) = memory.admit(&told, now) else { return Ok(()) };
+    if known.count > 1 {
+        let meta =
+            ObjectMeta { namespace: Some(known.namespace.clone()), name: Some(known.name.clone()), ..ObjectMeta::default() };
+        let change = json!({"count": known.count, "lastTimestamp": seconds(now), "message": known.message});
+        match api::merge::<Event>(client, &meta, &change).await {
+            Err(error) if error.is_not_found() => known.count = 1,
+            other => return other.map(drop),
+        }
+    }
+    known.name = event_name(&told.about, now);
+    known.first = seconds(now);
+    api::create(client, &event(&told, known, now)).await.map(drop)
+}
+
+fn event_name(about: &ObjectReference, now: Timestamp) -> String {
+    format!("{}.{:x}", about.name.as_deref().unwrap_or_default(), now.as_nanosecond())
+}
+
+fn event(told: &Told, known: &Known, now: Timestamp) -> Event {
+    Event {
+        metadata: ObjectMeta {
+            name: Some(known.name.clone()),
+            namespace: Some(known.namespace.clone()),
+            ..ObjectMeta::default()
+        },
+        involved_object: told.about.clone(),
+        reason: Some(told.note.reason.to_owned()),
+        message: Some(known.message.clone()),
+        source: Some(EventSource { component: Some(told.component.to_owned()), host: None }),
+        reporting_component: Some(told.component.to_owned()),
+        reporting_instance: Some(String::new()),
+        first_timestamp: Some(known.first.clone()),
+        last_timestamp: Some(seconds(now)),
+        count: Some(known.count),
+        type_: Some(told.note.severity.as_str().to_owned()),
+        ..Event::default()
+    }
+}
+
+/// What was told before.
+#[derive(Default)]
+struct Memory {
+    /// By component and object: what it may still say.
+    budgets: BTreeMap<String, Budget>,
+    /// By component, object, severity and reason: the texts of late.
+    similar: BTreeMap<String, Similar>,
+    /// By that and the text: the Event it was told in.
+    known: BTreeMap<String, Known>,
+}
+
+struct Budget {
+    events: f64,
+    since: Timestamp,
+}
+
+struct Similar {
+    texts: BTreeSet<String>,
+    since: Timestamp,
+}
+
+struct Known {
+    namespace: String,
+    name: String,
+    message: String,
+    count: i32,
+    first: Time,
+}
+
+impl Memory {
+    /// The Event to write for this, with its count; `None` if the object has said enough for now.
+    fn admit(&mut self, told: &Told, now: Timestamp) -> Option<&mut Known> {
+        let about = &told.about;
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        let namespace =
+            Some(text(&about.namespace)).filter(|namespace| !namespace.is_empty()).unwrap_or_else(|| "default".to_owned());
+        let subject =
+            format!("{} {} {} {} {}", told.component, text(&about.kind), namespace, text(&about.name), text(&about.uid));
+        let group = format!("{subject} {} {}", told.note.severity.as_str(), told.note.reason);
+        let combined = self.is_one_of_many(&group, &told.note.message, now);
+        let mut key = group;
+        let message = if combined {
+            format!("(combined from similar events): {}", told.note.message)
+        } else {
+            // Writing to a String does not fail.
+            let _ = write!(key, " {}", told.note.message);
+            told.note.message.clone()
+        };
+        if self.known.len() >= REMEMBERED {
+            self.known.clear();
+        }
+        let known = self.known.entry(key).or_insert_with(|| Known {
+            namespace,
+            name: String::new(),
+            message: String::new(),
+            count: 0,
+            first: Time(now),
+        });
+        known.count = known.count.saturating_add(1);
+        known.message = message;
+        spend(&mut self.budgets, subject, now).then_some(known)
+    }
+
+    fn is_one_of_many(&mut self, group: &str, message: &str, now: Timestamp) -> bool {
+        if self.similar.len() >= REMEMBERED {
+            self.similar.clear();
+        }
+        let fresh = || Similar { texts: BTreeSet::new(), since: now };
+        let similar = self.similar.entry(group.to_owned()).or_insert_with(fresh);
+        if now.duration_since(similar.since) > SIMILAR_WITHIN {
+            *similar = fresh();
+        }
+        similar.since = now;
+        if similar.texts.len() < SIMILAR_TEXTS {
+            similar.texts.insert(message.to_owned());
+            return similar.texts.len() >= SIMILAR_TEXTS;
+        }
+        true
+    }
+}
+
+fn spend(budgets: &mut BTreeMap<String, Budget>, subject: String, now: Timestamp) -> bool {
+    if budgets.len() >= REMEMBERED {
+        budgets.clear();
+    }
+    let budget = budgets.entry(subject).or_insert(Budget { events: BURST, since: now });
+    let earned = now.duration_since(budget.since).as_secs_f64().max(0.0) / SECONDS_PER_EVENT;
+    budget.events = (budget.events + earned).min(BURST);
+    budget.since = now;
+    let allowed = budget.events >= 1.0;
+    if allowed {
+        budget.events -= 1.0;
+    }
+    allowed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(message: &str) -> Told {
+        let about = ObjectReference { name: Some("web".to_owned()), ..ObjectReference::default() };
+        Told { component: "test", about, note: Note::normal("Made", message) }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn the_same_text_is_counted() {
+        let mut memory = Memory::default();
+        let counts: Vec<i32> = (0..3).map(|second| memory.admit(&told("a"), at(second)).unwrap().count).collect();
+        assert_eq!(counts, [1, 2, 3]);
+    }
+
+    #[test]
+    fn many_similar_texts_become_one_event_and_then_silence() {
+        let mut memory = Memory::default();
+        let outcomes: Vec<Option<String>> = (0..40)
+            .map(|number| memory.admit(&told(&format!("pod {number}")), at(0)).map(|known| known.message.clone()))
+            .collect();
+        assert_eq!(outcomes[8].as_deref(), Some("pod 8"));
+        assert_eq!(outcomes[9].as_deref(), Some("(combined from similar events): pod 9"));
+        assert_eq!(outcomes.iter().flatten().count(), 25);
+        assert!(memory.admit(&told("late"), at(301)).is_some());
+    }
+}

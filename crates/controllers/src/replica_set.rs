@@ -1,0 +1,232 @@
+//! The ReplicaSet loop.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use k8s_openapi::api::{
+    apps::v1::{ReplicaSet, ReplicaSetStatus},
+    core::v1::Pod,
+};
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use windlass_planner::{
+    note::Note,
+    owner, replica,
+    replica_set::{self, Action, Reason, Step},
+};
+
+use crate::{
+    api::{self, Deletion, Error, Written},
+    cache::{Index, Key, key, key_of},
+    context::{Context, settle},
+    marks::{Mark, Marks},
+    queue::{Next, Queue},
+};
+
+const COMPONENT: &str = "replicaset-controller";
+/// ReplicaSets worked on at once.
+const PARALLEL: usize = 16;
+/// Requests under way at once for one ReplicaSet: the store commits as many together, and more would only wait.
+const REQUESTS: usize = 64;
+
+struct Loop {
+    context: Arc<Context>,
+    marks: Marks,
+}
+
+/// A step that failed, and why.
+struct Failure {
+    reason: Reason,
+    error: Error,
+}
+
+/// Starts the loop and its listeners.
+pub(crate) fn start(context: &Arc<Context>, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
+    let queue: Arc<Queue<Key>> = Queue::new();
+    let own = Arc::clone(&queue);
+    context.replica_sets.listen(move |old, new| own.add(key_of(&new.or(old).expect("a change has a side").metadata)));
+    let (shared, by_pod) = (Arc::clone(context), Arc::clone(&queue));
+    context.pods.listen(move |old, new| {
+        let owner_of = |pod: &Arc<Pod>| {
+            let owner = owner::controller_of(&pod.metadata).filter(|owner| owner.kind == "ReplicaSet")?;
+            Some(key(owner::namespace(&pod.metadata), &owner.name))
+        };
+        let (before, after) = (old.and_then(owner_of), new.and_then(owner_of));
+        if let Some(key) = before.as_ref().filter(|before| Some(*before) != after.as_ref()) {
+            by_pod.add(Key::clone(key));
+        }
+        match after {
+            Some(key) => by_pod.add(key),
+            None => {
+                // An orphan is of interest when it becomes one or changes its labels, not whenever its status does.
+                let labels = |pod: &Arc<Pod>| pod.metadata.labels.clone();
+                let same = before.is_none() && old.map(labels) == new.map(labels);
+                for key in new.filter(|_| !same).into_iter().flat_map(|pod| possible_owners(&shared, pod)) {
+                    by_pod.add(key);
+                }
+            }
+        }
+    });
+    let this = Arc::new(Loop { context: Arc::clone(context), marks: Marks::default() });
+    tasks.spawn(queue.work(PARALLEL, stop.clone(), move |key| {
+        let this = Arc::clone(&this);
+        async move { settle("replicaset", &key, this.pass(&key).await) }
+    }));
+}
+
+/// The ReplicaSets that an orphan could belong to: any in its namespace, as their plan will tell.
+fn possible_owners(context: &Context, pod: &Pod) -> Vec<Key> {
+    if owner::controller_of(&pod.metadata).is_some() {
+        return Vec::new();
+    }
+    let namespace = owner::namespace(&pod.metadata);
+    let all = context.replica_sets.all();
+    all.iter().filter(|set| owner::namespace(&set.metadata) == namespace).map(|set| key_of(&set.metadata)).collect()
+}
+
+impl Loop {
+    async fn pass(&self, key: &Key) -> Result<Next, Error> {
+        let context = &self.context;
+        let mut mark = self.marks.get(key);
+        context.replica_sets.reached(mark.own).await;
+        context.pods.reached(mark.children).await;
+        let Some(replica_set) = context.replica_sets.get(key) else {
+            self.marks.set(key, Mark::default());
+            return Ok(Next::Wait);
+        };
+        let pods = self.pods(&replica_set, &mut mark);
+        let related = self.related(&replica_set, &pods);
+        let snapshot = replica_set::Snapshot { replica_set: &replica_set, pods: &pods, related: &related };
+        let plan = replica_set::plan(&snapshot, context.now());
+        let outcome = if plan.steps.is_empty() {
+            self.write_status(&replica_set, plan.status, &mut mark).await.map(|()| context.wake(plan.wake_at))
+        } else {
+            self.apply(&replica_set, plan, &mut mark).await
+        };
+        self.marks.set(key, mark);
+        outcome
+    }
+
+    /// Pods that it owns or could adopt, without those that it has deleted itself.
+    fn pods(&self, replica_set: &ReplicaSet, mark: &mut Mark) -> Vec<Arc<Pod>> {
+        let cache = &self.context.pods;
+        let mut pods = cache.under(&Index::Owner(owner::uid(&replica_set.metadata).to_owned()));
+        if !mark.deleted.is_empty() {
+            let present = |uid: &String| {
+                let mut known = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+                known.any(|pod| owner::uid(&pod.metadata) == uid)
+            };
+            mark.deleted.retain(present);
+            pods.retain(|pod| !mark.deleted.contains(owner::uid(&pod.metadata)));
+        }
+        pods.extend(cache.under(&Index::Orphan(owner::namespace(&replica_set.metadata).to_owned())));
+        pods
+    }
+
+    /// Pods of every ReplicaSet under the same Deployment; looked at only when some must go.
+    fn related(&self, replica_set: &ReplicaSet, pods: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
+        let wanted = usize::try_from(replica_set::replicas(replica_set)).unwrap_or(0);
+        if pods.iter().filter(|pod| replica::is_active(pod)).count() <= wanted {
+            return Vec::new();
+        }
+        let Some(deployment) = owner::controller_uid(&replica_set.metadata) else { return pods.to_vec() };
+        let siblings = self.context.replica_sets.under(&Index::Owner(deployment.to_owned()));
+        let pods_of = |set: &Arc<ReplicaSet>| self.context.pods.under(&Index::Owner(owner::uid(&set.metadata).to_owned()));
+        siblings.iter().flat_map(pods_of).collect()
+    }
+
+    async fn apply(&self, replica_set: &ReplicaSet, plan: replica_set::Plan, mark: &mut Mark) -> Result<Next, Error> {
+        let mut failure = None;
+        let steps = stream::iter(plan.steps).map(|step| self.take(replica_set, step)).buffer_unordered(REQUESTS);
+        let mut outcomes = std::pin::pin!(steps);
+        while let Some((changes, failed)) = outcomes.next().await {
+            mark.children = mark.children.max(changes.children);
+            mark.deleted.extend(changes.deleted);
+            failure = failure.or(failed);
+        }
+        let Some(Failure { reason, error }) = failure else { return Ok(Next::Again) };
+        if error.is_namespace_terminating() {
+            return Ok(Next::Wait);
+        }
+        let mut status = replica_set::with_failure(replica_set, plan.status, reason, &error.to_string(), self.context.now());
+        // What was done besides is not counted yet, so this status does not speak for the present generation.
+        status.observed_generation = replica_set.status.as_ref().and_then(|status| status.observed_generation);
+        self.write_status(replica_set, status, mark).await?;
+        Err(error)
+    }
+
+    async fn take(&self, replica_set: &ReplicaSet, step: Step) -> (Mark, Option<Failure>) {
+        let mut mark = Mark::default();
+        let outcome = match step.action {
+            Action::Create { pod, batches } => self.create(replica_set, &pod, batches, &mut mark).await,
+            Action::Delete(pod) => self.delete(replica_set, &pod, &mut mark).await,
+            Action::SetOwners { pod, owners } => {
+                let change = json!({"metadata": {
+                    "uid": pod.metadata.uid, "resourceVersion": pod.metadata.resource_version, "ownerReferences": owners
+                }});
+                api::merge::<Pod>(&self.context.client, &pod.metadata, &change).await.map(|written| mark.child(&written))
+            }
+        };
+        (mark, outcome.err().map(|error| Failure { reason: step.reason, error }))
+    }
+
+    async fn create(&self, replica_set: &ReplicaSet, pod: &Pod, batches: Vec<usize>, mark: &mut Mark) -> Result<(), Error> {
+        for batch in batches {
+            let made: Vec<Result<Written, Error>> =
+                stream::iter(0..batch).map(|_| self.create_one(replica_set, pod)).buffer_unordered(REQUESTS).collect().await;
+            made.iter().flatten().for_each(|written| mark.child(written));
+            if let Some(error) = made.into_iter().find_map(Result::err) {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    async fn create_one(&self, replica_set: &ReplicaSet, pod: &Pod) -> Result<Written, Error> {
+        let mut pod = pod.clone();
+        let prefix = pod.metadata.generate_name.as_deref().unwrap_or_default();
+        pod.metadata.name = Some(format!("{prefix}{}", self.context.suffix()));
+        let outcome = api::create(&self.context.client, &pod).await;
+        match &outcome {
+            Ok(written) => self.tell(replica_set, Note::normal("SuccessfulCreate", format!("Created pod: {}", written.name))),
+            Err(error) if error.is_namespace_terminating() => {}
+            Err(error) => self.tell(replica_set, Note::warning("FailedCreate", format!("Error creating: {error}"))),
+        }
+        outcome
+    }
+
+    async fn delete(&self, replica_set: &ReplicaSet, pod: &Pod, mark: &mut Mark) -> Result<(), Error> {
+        let outcome = api::delete::<Pod>(&self.context.client, &pod.metadata, &Deletion::of(&pod.metadata)).await;
+        let name = owner::name(&pod.metadata);
+        match outcome {
+            Ok(written) => {
+                mark.child_deleted(owner::uid(&pod.metadata), &written);
+                self.tell(replica_set, Note::normal("SuccessfulDelete", format!("Deleted pod: {name}")));
+                Ok(())
+            }
+            Err(error) if error.is_not_found() => {
+                mark.deleted.insert(owner::uid(&pod.metadata).to_owned());
+                Ok(())
+            }
+            Err(error) => {
+                self.tell(replica_set, Note::warning("FailedDelete", format!("Error deleting: {error}")));
+                Err(error)
+            }
+        }
+    }
+
+    async fn write_status(&self, replica_set: &ReplicaSet, status: ReplicaSetStatus, mark: &mut Mark) -> Result<(), Error> {
+        if replica_set.status.as_ref() == Some(&status) {
+            return Ok(());
+        }
+        let mut changed = replica_set.clone();
+        changed.status = Some(status);
+        mark.own(&api::replace_status(&self.context.client, &changed).await?);
+        Ok(())
+    }
+
+    fn tell(&self, replica_set: &ReplicaSet, note: Note) {
+        self.context.recorder.tell::<ReplicaSet>(COMPONENT, &replica_set.metadata, note);
+    }
+}

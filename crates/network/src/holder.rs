@@ -1,0 +1,240 @@
+//! The holder: a small process that owns the machine's namespaces and its published ports, and outlives the main process.
+
+mod host;
+mod process;
+mod protocol;
+mod relay;
+mod udp;
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Read, Write},
+    os::{fd::AsRawFd, unix::net::UnixStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use nix::{
+    sched::{CloneFlags, setns},
+    sys::socket::{getsockopt, sockopt::PeerCredentials},
+};
+
+pub use process::run_if_internal;
+pub use protocol::{Protocol, PublishFailure, PublishedPort, Status};
+use protocol::{Request, Response};
+
+/// Name of the holder's socket in the data directory.
+const SOCKET: &str = "holder.sock";
+/// Held with `flock` for as long as a holder lives: what tells a living one from a stale socket.
+const LOCK: &str = "holder.lock";
+/// Where the holder's stderr goes: it outlives the terminal it was started from.
+const LOG: &str = "holder.log";
+/// How long an answer may take. Binding a thousand ports takes some 20 ms.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What can go wrong between the main process and the holder.
+#[derive(Debug, thiserror::Error)]
+pub enum HolderError {
+    /// The data directory can't be opened.
+    #[error("open data directory {}", .0.display())]
+    DataDir(PathBuf, #[source] std::io::Error),
+    /// The process could not be started at all.
+    #[error("start the holder process")]
+    Spawn(#[source] std::io::Error),
+    /// The process started and gave up, with its own words.
+    #[error("the holder process could not set up the machine: {0}")]
+    Setup(String),
+    /// The socket broke, or the answer made no sense.
+    #[error("talk to the holder process")]
+    Talk(#[source] std::io::Error),
+    /// A namespace of the holder can't be opened or entered.
+    #[error("use the holder's {0} namespace")]
+    Namespace(&'static str, #[source] std::io::Error),
+}
+
+/// A handle to the living holder of one data directory; clones share it.
+#[derive(Debug, Clone)]
+pub struct Holder {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    data_dir: PathBuf,
+    pid: i32,
+    netns: File,
+    mntns: File,
+    /// The process, when it is our own child: reaped when it is stopped.
+    child: Mutex<Option<Child>>,
+}
+
+impl Holder {
+    /// The holder of `data_dir`, if one lives.
+    ///
+    /// # Errors
+    /// When the directory can't be opened, or a holder answers but can't be used.
+    pub fn find(data_dir: &Path) -> Result<Option<Self>, HolderError> {
+        let data_dir = data_dir.canonicalize().map_err(|error| HolderError::DataDir(data_dir.to_owned(), error))?;
+        let stream = match dial(&data_dir) {
+            Ok(stream) => stream,
+            Err(HolderError::Talk(error))
+                if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let pid = getsockopt(&stream, PeerCredentials).map_err(|errno| HolderError::Talk(errno.into()))?.pid();
+        let open = |namespace, file: &str| {
+            File::open(format!("/proc/{pid}/ns/{file}")).map_err(|error| HolderError::Namespace(namespace, error))
+        };
+        let (netns, mntns) = (open("network", "net")?, open("mount", "mnt")?);
+        // An answer after the files were opened proves that they are the holder's: its pid was not another's meanwhile.
+        ask(stream, &Request::Status)?;
+        Ok(Some(Self { inner: Arc::new(Inner { data_dir, pid, netns, mntns, child: Mutex::new(None) }) }))
+    }
+
+    /// Starts a holder for `data_dir` by running this executable again; see [`run_if_internal`].
+    ///
+    /// # Errors
+    /// When the process can't be started or can't make its namespaces.
+    pub fn spawn(data_dir: &Path) -> Result<Self, HolderError> {
+        Self::spawn_from(data_dir, Path::new("/proc/self/exe"))
+    }
+
+    /// Like [`Holder::spawn`], from another executable whose `main` calls [`run_if_internal`] first.
+    ///
+    /// # Errors
+    /// As [`Holder::spawn`].
+    pub fn spawn_from(data_dir: &Path, executable: &Path) -> Result<Self, HolderError> {
+        let data_dir = data_dir.canonicalize().map_err(|error| HolderError::DataDir(data_dir.to_owned(), error))?;
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(data_dir.join(LOG))
+            .map_err(|error| HolderError::DataDir(data_dir.clone(), error))?;
+        let mut child = Command::new(executable)
+            .arg(process::ARGUMENT)
+            .arg(&data_dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .map_err(HolderError::Spawn)?;
+        let mut said = String::new();
+        if let Some(mut stdout) = child.stdout.take() {
+            stdout.read_to_string(&mut said).map_err(HolderError::Spawn)?;
+        }
+        if said.trim() != process::READY {
+            let _ = child.kill();
+            let _ = child.wait();
+            let said = if said.is_empty() { "it ended without a word".to_owned() } else { said.trim().to_owned() };
+            return Err(HolderError::Setup(said));
+        }
+        let holder = Self::find(&data_dir)?.ok_or_else(|| HolderError::Setup("it ended at once".to_owned()))?;
+        if let Ok(mut slot) = holder.inner.child.lock() {
+            *slot = Some(child);
+        }
+        Ok(holder)
+    }
+
+    /// The living holder of `data_dir`, or a new one. The second is true when it was found.
+    ///
+    /// # Errors
+    /// As [`Holder::find`] and [`Holder::spawn`].
+    pub fn find_or_spawn(data_dir: &Path) -> Result<(Self, bool), HolderError> {
+        match Self::find(data_dir)? {
+            Some(holder) => Ok((holder, true)),
+            None => Ok((Self::spawn(data_dir)?, false)),
+        }
+    }
+
+    /// Process id of the holder.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.inner.pid
+    }
+
+    /// The machine's network namespace.
+    #[must_use]
+    pub fn netns(&self) -> &File {
+        &self.inner.netns
+    }
+
+    /// The machine's mount namespace.
+    #[must_use]
+    pub fn mntns(&self) -> &File {
+        &self.inner.mntns
+    }
+
+    /// Moves the calling process into the machine's mount namespace; the working directory becomes `/`.
+    ///
+    /// # Errors
+    /// When the process has a second thread already: a mount namespace is entered by a whole process.
+    pub fn enter_mount_namespace(&self) -> Result<(), HolderError> {
+        setns(&self.inner.mntns, CloneFlags::CLONE_NEWNS).map_err(|errno| HolderError::Namespace("mount", errno.into()))
+    }
+
+    /// Makes `ports` the whole set of published ports. Ports that stay keep their listener, and connections of ports that go are left to end.
+    ///
+    /// Returns the ports that could not be opened; all others are open when this returns.
+    ///
+    /// # Errors
+    /// When the holder can't be reached.
+    pub async fn publish(&self, ports: Vec<PublishedPort>) -> Result<Vec<PublishFailure>, HolderError> {
+        let data_dir = self.inner.data_dir.clone();
+        let answer = tokio::task::spawn_blocking(move || ask(dial(&data_dir)?, &Request::Publish { ports }));
+        Ok(answer.await.map_err(|error| HolderError::Talk(std::io::Error::other(error)))??.failed)
+    }
+
+    /// What the holder is doing now.
+    ///
+    /// # Errors
+    /// When the holder can't be reached.
+    pub fn status(&self) -> Result<Status, HolderError> {
+        let response = ask(dial(&self.inner.data_dir)?, &Request::Status)?;
+        response.status.ok_or_else(|| HolderError::Talk(std::io::ErrorKind::InvalidData.into()))
+    }
+
+    /// Ends the holder. Its namespaces go with it once no other process is in them.
+    ///
+    /// # Errors
+    /// When the holder can't be reached.
+    pub fn stop(&self) -> Result<(), HolderError> {
+        let mut stream = send(dial(&self.inner.data_dir)?, &Request::Stop)?;
+        // The end of the stream is the end of the process: nothing of it is left when this returns.
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        if let Ok(mut child) = self.inner.child.lock()
+            && let Some(mut child) = child.take()
+        {
+            let _ = child.wait();
+        }
+        Ok(())
+    }
+}
+
+/// Connects by way of `/proc/self/fd`, because a socket's path is limited to 107 bytes and a data directory's is not.
+fn dial(data_dir: &Path) -> Result<UnixStream, HolderError> {
+    let directory = File::open(data_dir).map_err(|error| HolderError::DataDir(data_dir.to_owned(), error))?;
+    let stream = UnixStream::connect(format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd())).map_err(HolderError::Talk)?;
+    stream.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(HolderError::Talk)?;
+    stream.set_write_timeout(Some(ANSWER_TIMEOUT)).map_err(HolderError::Talk)?;
+    Ok(stream)
+}
+
+fn send(mut stream: UnixStream, request: &Request) -> Result<UnixStream, HolderError> {
+    let mut line = serde_json::to_vec(request).map_err(|error| HolderError::Talk(error.into()))?;
+    line.push(b'\n');
+    stream.write_all(&line).map_err(HolderError::Talk)?;
+    Ok(stream)
+}
+
+fn ask(stream: UnixStream, request: &Request) -> Result<Response, HolderError> {
+    let stream = send(stream, request)?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).map_err(HolderError::Talk)?;
+    serde_json::from_str(&line).map_err(|error| HolderError::Talk(error.into()))
+}

@@ -1,0 +1,308 @@
+//! A transaction of nf_tables: many changes that take effect at one instant, or not at all.
+
+use std::time::Duration;
+
+use super::{
+    attributes::Attributes,
+    expression::{Expression, write_verdict},
+};
+
+// Message types, from linux/netfilter/nfnetlink.h and nf_tables.h.
+const BATCH_BEGIN: u16 = 0x10;
+const BATCH_END: u16 = 0x11;
+const SUBSYSTEM: u16 = 10;
+const NEW_TABLE: u16 = 0;
+const DELETE_TABLE: u16 = 2;
+const NEW_CHAIN: u16 = 3;
+const DELETE_CHAIN: u16 = 5;
+const NEW_RULE: u16 = 6;
+const DELETE_RULE: u16 = 8;
+const NEW_SET: u16 = 9;
+const DELETE_SET: u16 = 11;
+const NEW_ELEMENT: u16 = 12;
+const DELETE_ELEMENT: u16 = 14;
+
+// Flags of netlink messages.
+const REQUEST: u16 = 0x1;
+const ACK: u16 = 0x4;
+const CREATE: u16 = 0x400;
+const APPEND: u16 = 0x800;
+
+/// `AF_INET`: rules see IPv4 only.
+const FAMILY: u8 = 2;
+/// Length of `nlmsghdr`.
+const HEADER: usize = 16;
+
+/// Where the kernel calls a chain.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Hook {
+    Prerouting,
+    Input,
+    Output,
+    Postrouting,
+}
+
+/// A chain that starts at a hook.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Chain<'a> {
+    pub(crate) name: &'a str,
+    /// `nat` or `filter`.
+    pub(crate) kind: &'a str,
+    pub(crate) hook: Hook,
+    pub(crate) priority: i32,
+}
+
+/// What becomes of a packet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Verdict<'a> {
+    Accept,
+    /// On with that chain, never back.
+    Goto(&'a str),
+}
+
+/// A set or map that rules refer to by name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NamedSet<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) key: SetType,
+    /// What keys lead to, for a map.
+    pub(crate) value: Option<SetType>,
+    /// Elements come from packets, and go after a time.
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// A type of keys or values, as the program `nft` will print it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SetType {
+    Address,
+    AddressPair,
+    AddressTransportPort,
+    AddressPort,
+    Number,
+    Verdict,
+}
+
+impl SetType {
+    /// The number by which `nft` knows the type (six bits for each part), and its length in bytes.
+    fn encoding(self) -> (u32, u32) {
+        const ADDRESS: u32 = 7;
+        const TRANSPORT: u32 = 12;
+        const PORT: u32 = 13;
+        match self {
+            Self::Address => (ADDRESS, 4),
+            Self::AddressPair => ((ADDRESS << 6) | ADDRESS, 8),
+            Self::AddressTransportPort => ((ADDRESS << 12) | (TRANSPORT << 6) | PORT, 12),
+            Self::AddressPort => ((ADDRESS << 6) | PORT, 8),
+            Self::Number => (4, 4),
+            // NFT_DATA_VERDICT; the kernel knows its length.
+            Self::Verdict => (0xffff_ff00, 0),
+        }
+    }
+}
+
+/// Changes to one table, in order.
+#[derive(Debug)]
+pub(crate) struct Batch<'t> {
+    table: &'t str,
+    bytes: Vec<u8>,
+    /// Where the last message starts: it asks for the answer.
+    last: usize,
+    /// Messages so far, the beginning included; each is numbered by those before it.
+    messages: u32,
+    sets: u32,
+}
+
+impl<'t> Batch<'t> {
+    pub(crate) fn new(table: &'t str) -> Self {
+        let mut batch = Self { table, bytes: Vec::new(), last: 0, messages: 0, sets: 0 };
+        batch.push(BATCH_BEGIN, 0, 0, SUBSYSTEM, &Attributes::default());
+        batch
+    }
+
+    /// Whether nothing was asked for yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages == 1
+    }
+
+    /// The whole as bytes, and the sequence number of the message that is answered.
+    pub(super) fn finish(mut self) -> (Vec<u8>, u32) {
+        let flags = self.last + 6;
+        self.bytes[flags..flags + 2].copy_from_slice(&(REQUEST | ACK | CREATE | APPEND).to_ne_bytes());
+        let answered = self.messages - 1;
+        self.push(BATCH_END, 0, 0, SUBSYSTEM, &Attributes::default());
+        (self.bytes, answered)
+    }
+
+    fn push(&mut self, kind: u16, flags: u16, family: u8, resource: u16, attributes: &Attributes) {
+        self.last = self.bytes.len();
+        let sequence = self.messages;
+        self.messages += 1;
+        let length = u32::try_from(HEADER + 4 + attributes.bytes().len()).expect("a message is shorter than 4 GiB");
+        self.bytes.extend(length.to_ne_bytes());
+        self.bytes.extend(kind.to_ne_bytes());
+        self.bytes.extend((REQUEST | flags).to_ne_bytes());
+        self.bytes.extend(sequence.to_ne_bytes());
+        self.bytes.extend([0; 4]);
+        self.bytes.extend([family, 0]);
+        self.bytes.extend(resource.to_be_bytes());
+        self.bytes.extend(attributes.bytes());
+    }
+
+    fn change(&mut self, kind: u16, attributes: &Attributes) {
+        // CREATE and APPEND mean nothing to a deletion.
+        self.push((SUBSYSTEM << 8) | kind, CREATE | APPEND, FAMILY, 0, attributes);
+    }
+
+    pub(crate) fn add_table(&mut self) {
+        let mut attributes = Attributes::default();
+        attributes.put_text(1, self.table);
+        self.change(NEW_TABLE, &attributes);
+    }
+
+    /// Deletes the table with all that is in it; an error if there is none.
+    pub(crate) fn delete_table(&mut self) {
+        let mut attributes = Attributes::default();
+        attributes.put_text(1, self.table);
+        self.change(DELETE_TABLE, &attributes);
+    }
+
+    pub(crate) fn add_base_chain(&mut self, chain: Chain<'_>) {
+        let hook: u32 = match chain.hook {
+            Hook::Prerouting => 0,
+            Hook::Input => 1,
+            Hook::Output => 3,
+            Hook::Postrouting => 4,
+        };
+        let mut attributes = Attributes::default();
+        attributes.put_text(1, self.table).put_text(3, chain.name);
+        attributes.nest(4, |data| {
+            data.put_u32(1, hook).put(2, &chain.priority.to_be_bytes());
+        });
+        attributes.put_text(7, chain.kind);
+        self.change(NEW_CHAIN, &attributes);
+    }
+
+    pub(crate) fn add_chain(&mut self, name: &str) {
+        let mut attributes = Attributes::default();
+        attributes.put_text(1, self.table).put_text(3, name);
+        self.change(NEW_CHAIN, &attributes);
+    }
+
+    pub(crate) fn delete_chain(&mut self, name: &str) {
+        let mut attributes = Attributes::default();
+        attributes.put_text(1, self.table).put_text(3, name);
+        self.change(DELETE_CHAIN, &attributes);
+    }
+
+    /// Appends a rule to a chain.
+    pub(crate) fn add_rule(&mut self, chain: &str, expressions: &[Expression<'_>]) {
+        let mut attributes = Attributes::default();
+        attributes.put_text(1, self.table).put_text(2, chain);
+        attributes.nest(4, |list| expressions.iter().for_each(|expression| expression.write(list)));
+        self.change(NEW_RULE, &attributes);
+    }
+
+    /// Deletes all rules of a chain.
+    pub(crate) fn flush_chain(&mut self, chain: &str) {
+        let mut attributes = Attributes::default();
+        attributes.put_text(1, self.table).put_text(2, chain);
+        self.change(DELETE_RULE, &attributes);
+    }
+
+    pub(crate) fn add_set(&mut self, set: NamedSet<'_>) {
+        const TIMEOUT: u32 = 0x10;
+        const EVAL: u32 = 0x20;
+        let flags = if set.timeout.is_some() { TIMEOUT | EVAL } else { 0 };
+        let mut attributes = self.set_attributes(set.name, flags, set.key, set.value);
+        if let Some(timeout) = set.timeout {
+            attributes.put_u64(11, u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+        }
+        self.change(NEW_SET, &attributes);
+    }
+
+    pub(crate) fn delete_set(&mut self, name: &str) {
+        let mut attributes = Attributes::default();
+        attributes.put_text(1, self.table).put_text(2, name);
+        self.change(DELETE_SET, &attributes);
+    }
+
+    /// A map for the rule that comes next, which goes when that rule does; its number, by which the rule refers to it.
+    pub(crate) fn add_anonymous_map(&mut self, name: &str, elements: &[Element<'_>], value: SetType) -> u32 {
+        const ANONYMOUS: u32 = 0x1;
+        const CONSTANT: u32 = 0x2;
+        let mut attributes = self.set_attributes(name, ANONYMOUS | CONSTANT, SetType::Number, Some(value));
+        let size = u32::try_from(elements.len()).unwrap_or(u32::MAX);
+        attributes.nest(9, |description| {
+            description.put_u32(1, size);
+        });
+        // For whoever lists the rules: the keys are numbers as this machine writes them (NFTNL_UDATA_SET_KEYBYTEORDER: host).
+        let [a, b, c, d] = 1_u32.to_ne_bytes();
+        attributes.put(13, &[0, 4, a, b, c, d]);
+        self.change(NEW_SET, &attributes);
+        let id = self.sets;
+        self.elements(NEW_ELEMENT, name, Some(id), elements);
+        id
+    }
+
+    pub(crate) fn add_elements(&mut self, set: &str, elements: &[Element<'_>]) {
+        self.elements(NEW_ELEMENT, set, None, elements);
+    }
+
+    pub(crate) fn delete_elements(&mut self, set: &str, elements: &[Element<'_>]) {
+        self.elements(DELETE_ELEMENT, set, None, elements);
+    }
+
+    fn set_attributes(&mut self, name: &str, flags: u32, key: SetType, value: Option<SetType>) -> Attributes {
+        const MAP: u32 = 0x8;
+        self.sets += 1;
+        let (key_type, key_length) = key.encoding();
+        let mut attributes = Attributes::default();
+        attributes.put_text(1, self.table).put_text(2, name).put_u32(10, self.sets);
+        attributes.put_u32(3, flags | if value.is_some() { MAP } else { 0 });
+        attributes.put_u32(4, key_type).put_u32(5, key_length);
+        if let Some((value_type, value_length)) = value.map(SetType::encoding) {
+            attributes.put_u32(6, value_type).put_u32(7, value_length);
+        }
+        attributes
+    }
+
+    fn elements(&mut self, kind: u16, set: &str, id: Option<u32>, elements: &[Element<'_>]) {
+        /// An element takes up to some 300 bytes, most of them a chain's name, and a list of them is one attribute below 64 KiB.
+        const ELEMENTS_A_MESSAGE: usize = 200;
+        for elements in elements.chunks(ELEMENTS_A_MESSAGE) {
+            let mut attributes = Attributes::default();
+            attributes.put_text(1, self.table).put_text(2, set);
+            if let Some(id) = id {
+                attributes.put_u32(4, id);
+            }
+            attributes.nest(3, |list| elements.iter().for_each(|element| element.write(list)));
+            self.change(kind, &attributes);
+        }
+    }
+}
+
+/// A member of a set or map.
+#[derive(Debug)]
+pub(crate) enum Element<'a> {
+    Key(&'a [u8]),
+    Value(&'a [u8], [u8; 8]),
+    Verdict(&'a [u8], Verdict<'a>),
+}
+
+impl Element<'_> {
+    fn write(&self, list: &mut Attributes) {
+        let (Self::Key(key) | Self::Value(key, _) | Self::Verdict(key, _)) = self;
+        list.nest(1, |element| {
+            element.put_value(1, key);
+            match self {
+                Self::Key(_) => {}
+                Self::Value(_, value) => {
+                    element.put_value(2, value);
+                }
+                Self::Verdict(_, verdict) => {
+                    element.nest(2, |data| write_verdict(data, *verdict));
+                }
+            }
+        });
+    }
+}

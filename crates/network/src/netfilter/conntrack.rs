@@ -1,0 +1,89 @@
+//! Forgetting tracked UDP flows: without it a client that goes on sending is sent to a dead endpoint for as long as it does.
+
+use std::{io, net::Ipv4Addr};
+
+use super::{
+    attributes::{Attributes, find},
+    socket::NetfilterSocket,
+};
+
+const SUBSYSTEM: u16 = 1;
+const GET: u16 = 1;
+const DELETE: u16 = 2;
+const REQUEST: u16 = 0x1;
+const ACK: u16 = 0x4;
+const DUMP: u16 = 0x300;
+const FAMILY: u8 = 2;
+
+// Types of attributes, from linux/netfilter/nfnetlink_conntrack.h.
+const ORIGINAL: u16 = 1;
+const REPLY: u16 = 2;
+const ADDRESSES: u16 = 1;
+const SOURCE_ADDRESS: u16 = 1;
+const DESTINATION_ADDRESS: u16 = 2;
+const TRANSPORT: u16 = 2;
+const TRANSPORT_NUMBER: u16 = 1;
+const SOURCE_PORT: u16 = 2;
+const DESTINATION_PORT: u16 = 3;
+const UDP: u8 = 17;
+
+/// A tracked UDP flow: where the client sends, and who answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Flow {
+    /// What the client sends to.
+    pub(crate) frontend: (Ipv4Addr, u16),
+    /// What it was translated to; the same where it was not.
+    pub(crate) backend: (Ipv4Addr, u16),
+}
+
+/// Forgets the UDP flows that `stale` picks. The next datagram of such a client is routed anew.
+pub(crate) fn forget_flows(socket: &mut NetfilterSocket, stale: impl Fn(Flow) -> bool) -> io::Result<usize> {
+    let mut originals = Vec::new();
+    socket.dump(&message(GET, DUMP, &Attributes::default()), |body| {
+        // After `nfgenmsg`.
+        let attributes = body.get(4..).unwrap_or_default();
+        if let Some(original) = find(attributes, ORIGINAL)
+            && flow(attributes).is_some_and(&stale)
+        {
+            originals.push(original.to_vec());
+        }
+    })?;
+    for original in &originals {
+        let mut attributes = Attributes::default();
+        attributes.put(ORIGINAL | 0x8000, original);
+        match socket.request(&message(DELETE, ACK, &attributes)) {
+            // It ended by itself meanwhile.
+            Err(error) if error.raw_os_error() == Some(nix::libc::ENOENT) => {}
+            result => result?,
+        }
+    }
+    Ok(originals.len())
+}
+
+fn message(kind: u16, flags: u16, attributes: &Attributes) -> Vec<u8> {
+    let length = u32::try_from(20 + attributes.bytes().len()).expect("a message is shorter than 4 GiB");
+    let mut bytes = length.to_ne_bytes().to_vec();
+    bytes.extend(((SUBSYSTEM << 8) | kind).to_ne_bytes());
+    bytes.extend((REQUEST | flags).to_ne_bytes());
+    bytes.extend([0; 8]);
+    bytes.extend([FAMILY, 0, 0, 0]);
+    bytes.extend(attributes.bytes());
+    bytes
+}
+
+fn flow(attributes: &[u8]) -> Option<Flow> {
+    let (original, reply) = (find(attributes, ORIGINAL)?, find(attributes, REPLY)?);
+    if find(find(original, TRANSPORT)?, TRANSPORT_NUMBER)? != [UDP] {
+        return None;
+    }
+    Some(Flow {
+        frontend: end(original, DESTINATION_ADDRESS, DESTINATION_PORT)?,
+        backend: end(reply, SOURCE_ADDRESS, SOURCE_PORT)?,
+    })
+}
+
+fn end(tuple: &[u8], address: u16, port: u16) -> Option<(Ipv4Addr, u16)> {
+    let address: [u8; 4] = find(find(tuple, ADDRESSES)?, address)?.try_into().ok()?;
+    let port: [u8; 2] = find(find(tuple, TRANSPORT)?, port)?.try_into().ok()?;
+    Some((address.into(), u16::from_be_bytes(port)))
+}

@@ -1,0 +1,254 @@
+//! Services in the kernel: what the API says in, one transaction for what changed out.
+
+mod publish;
+mod rules;
+mod run;
+mod unrouted;
+mod watch;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use k8s_openapi::api::{
+    core::v1::{Pod, Service},
+    discovery::v1::EndpointSlice,
+};
+use windlass_api::names::LABEL_SERVICE_NAME;
+use windlass_planner::proxy::{
+    Departures, Machine as PlannedMachine, Publication, Route, RouteKey, ServiceKey, ServicePlan, plan,
+};
+
+use crate::{Addresses, Machine, netfilter::NetfilterSocket};
+use rules::{Change, Rules};
+
+pub use run::{Options, RunError, run};
+
+/// A pod as the API names it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PodRef {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Uid: the name may be another pod's by now.
+    pub uid: String,
+}
+
+/// What a settled proxy wants done.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// Pods on their way out that no route leads to as of now; each is named once.
+    pub unrouted: Vec<PodRef>,
+    /// When to settle again though nothing has been heard.
+    pub wake_at: Option<Timestamp>,
+}
+
+/// Keeps the kernel's rules as the Services, slices and pods say that it was told of.
+#[derive(Debug)]
+pub struct Proxy {
+    machine: PlannedMachine,
+    rules: Rules,
+    departures: Departures,
+    services: BTreeMap<ServiceKey, Arc<Service>>,
+    slices: BTreeMap<ServiceKey, BTreeMap<String, Arc<EndpointSlice>>>,
+    /// Which Service a slice is of, by namespace and name: its label may change.
+    slice_services: BTreeMap<(String, String), ServiceKey>,
+    /// Services whose slices name a pod, by the pod's uid, or by an address that no pod is named for.
+    mentions: BTreeMap<String, BTreeSet<ServiceKey>>,
+    /// Pods of this node, by uid.
+    pods: BTreeMap<String, PodRef>,
+    plans: BTreeMap<ServiceKey, ServicePlan>,
+    wakes: BTreeSet<(Timestamp, ServiceKey)>,
+    /// Services to be planned again.
+    dirty: BTreeSet<ServiceKey>,
+}
+
+impl Proxy {
+    /// A proxy for the machine. The kernel's rules stay as they are until it is settled for the first time.
+    ///
+    /// # Errors
+    /// When the packet filter can't be reached.
+    pub async fn open(machine: &Machine, addresses: Addresses, node: &str) -> io::Result<Self> {
+        let socket = machine.call(NetfilterSocket::open).await?;
+        let planned = PlannedMachine { node: node.to_owned(), address: addresses.machine(), dns: addresses.dns };
+        Ok(Self {
+            machine: planned,
+            rules: Rules::new(socket, addresses),
+            departures: Departures::default(),
+            services: BTreeMap::new(),
+            slices: BTreeMap::new(),
+            slice_services: BTreeMap::new(),
+            mentions: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            plans: BTreeMap::new(),
+            wakes: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+        })
+    }
+
+    /// Takes in a Service as it is now.
+    pub fn service(&mut self, service: Arc<Service>) {
+        let key = service_key(&service);
+        self.dirty.insert(key.clone());
+        self.services.insert(key, service);
+    }
+
+    /// Takes in that a Service was deleted.
+    pub fn service_deleted(&mut self, key: &ServiceKey) {
+        self.services.remove(key);
+        self.dirty.insert(key.clone());
+    }
+
+    /// Takes in a slice as it is now.
+    pub fn slice(&mut self, slice: Arc<EndpointSlice>) {
+        let namespace = slice.metadata.namespace.clone().unwrap_or_default();
+        let name = slice.metadata.name.clone().unwrap_or_default();
+        self.slice_deleted(&namespace, &name);
+        let Some(service) = slice.metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_SERVICE_NAME)) else { return };
+        let key = ServiceKey { namespace: namespace.clone(), name: service.clone() };
+        for mention in mentions(&slice) {
+            self.mentions.entry(mention).or_default().insert(key.clone());
+        }
+        self.slices.entry(key.clone()).or_default().insert(name.clone(), slice);
+        self.dirty.insert(key.clone());
+        self.slice_services.insert((namespace, name), key);
+    }
+
+    /// Takes in that a slice was deleted.
+    pub fn slice_deleted(&mut self, namespace: &str, name: &str) {
+        let Some(key) = self.slice_services.remove(&(namespace.to_owned(), name.to_owned())) else { return };
+        let Some(slices) = self.slices.get_mut(&key) else { return };
+        let Some(slice) = slices.remove(name) else { return };
+        let still: BTreeSet<String> = slices.values().flat_map(|slice| mentions(slice)).collect();
+        if slices.is_empty() {
+            self.slices.remove(&key);
+        }
+        for mention in mentions(&slice).filter(|mention| !still.contains(mention)) {
+            if let Some(services) = self.mentions.get_mut(&mention) {
+                services.remove(&key);
+                if services.is_empty() {
+                    self.mentions.remove(&mention);
+                }
+            }
+        }
+        self.dirty.insert(key);
+    }
+
+    /// Takes in a pod as it is now.
+    pub fn pod(&mut self, pod: &Pod, now: Timestamp) {
+        let Some(uid) = pod.metadata.uid.clone() else { return };
+        if self.departures.observe(pod, now) {
+            self.replan_for(&uid);
+            if let Some(address) = pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()) {
+                self.replan_for(address);
+            }
+        }
+        // Pods of other nodes are nobody's to wait for.
+        if pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) == Some(&self.machine.node) {
+            self.pods.entry(uid.clone()).or_insert_with(|| PodRef {
+                namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+                name: pod.metadata.name.clone().unwrap_or_default(),
+                uid,
+            });
+        }
+    }
+
+    /// Takes in that a pod is no longer in the API.
+    pub fn pod_deleted(&mut self, uid: &str) {
+        self.pods.remove(uid);
+        if self.departures.deleted(uid) {
+            self.replan_for(uid);
+        }
+    }
+
+    fn replan_for(&mut self, mention: &str) {
+        self.dirty.extend(self.mentions.get(mention).into_iter().flatten().cloned());
+    }
+
+    /// Makes the kernel's rules what everything that was taken in asks for, in one transaction. It blocks for some milliseconds.
+    ///
+    /// # Errors
+    /// When the kernel refuses. Its rules are unchanged then, and the next call tries the whole again.
+    pub fn settle(&mut self, now: Timestamp) -> io::Result<Settled> {
+        while let Some((at, key)) = self.wakes.first().cloned()
+            && at <= now
+        {
+            self.wakes.remove(&(at, key.clone()));
+            self.dirty.insert(key);
+        }
+        let changes = std::mem::take(&mut self.dirty).into_iter().flat_map(|key| self.replan(key, now)).collect();
+        self.rules.commit(changes)?;
+        let gone = self.departures.acknowledge(|uid| self.rules.lead_to(uid));
+        let unrouted = gone.iter().filter_map(|uid| self.pods.get(uid).cloned()).collect();
+        let (pods, mentions) = (&self.pods, &self.mentions);
+        self.departures.forget(|uid| pods.contains_key(uid) || mentions.contains_key(uid));
+        Ok(Settled { unrouted, wake_at: self.wakes.first().map(|(at, _)| *at) })
+    }
+
+    /// Plans one Service anew, and says which of its routes change.
+    fn replan(&mut self, key: ServiceKey, now: Timestamp) -> Vec<Change> {
+        let plan = self.services.get(&key).map(|service| {
+            let slices: Vec<&EndpointSlice> =
+                self.slices.get(&key).into_iter().flat_map(BTreeMap::values).map(Arc::as_ref).collect();
+            plan(service, &slices, &self.departures, &self.machine, now)
+        });
+        let plan = plan.unwrap_or_default();
+        if let Some(at) = plan.wake_at {
+            self.wakes.insert((at, key.clone()));
+        }
+        let old = if plan.routes.is_empty() && plan.publications.is_empty() {
+            self.plans.remove(&key)
+        } else {
+            self.plans.insert(key.clone(), plan.clone())
+        };
+        let old = old.unwrap_or_default();
+        if let Some(at) = old.wake_at.filter(|_| old.wake_at != plan.wake_at) {
+            self.wakes.remove(&(at, key));
+        }
+        changes(old.routes, plan.routes)
+    }
+
+    /// Ports of the host that Services ask for, in order of their names.
+    #[must_use]
+    pub fn publications(&self) -> Vec<Publication> {
+        self.plans.values().flat_map(|plan| plan.publications.iter().cloned()).collect()
+    }
+
+    /// The Service with this key.
+    #[must_use]
+    pub fn find_service(&self, key: &ServiceKey) -> Option<&Arc<Service>> {
+        self.services.get(key)
+    }
+}
+
+fn changes(old: Vec<Route>, new: Vec<Route>) -> Vec<Change> {
+    let mut old: BTreeMap<RouteKey, Route> = old.into_iter().map(|route| (route.key.clone(), route)).collect();
+    let mut changes = Vec::new();
+    for route in new {
+        if old.remove(&route.key).as_ref() != Some(&route) {
+            changes.push(Change { key: route.key.clone(), route: Some(route) });
+        }
+    }
+    changes.extend(old.into_keys().map(|key| Change { key, route: None }));
+    changes
+}
+
+/// The name of a Service.
+pub(crate) fn service_key(service: &Service) -> ServiceKey {
+    ServiceKey {
+        namespace: service.metadata.namespace.clone().unwrap_or_default(),
+        name: service.metadata.name.clone().unwrap_or_default(),
+    }
+}
+
+/// What a change of tells that this slice's Service is to be planned again.
+fn mentions(slice: &EndpointSlice) -> impl Iterator<Item = String> {
+    slice.endpoints.iter().flatten().filter_map(|endpoint| match &endpoint.target_ref {
+        Some(target) if target.kind.as_deref() == Some("Pod") => target.uid.clone(),
+        _ => endpoint.addresses.first().cloned(),
+    })
+}

@@ -1,0 +1,361 @@
+//! Routes as nf_tables rules: what is committed, and the transaction from there to what is wanted.
+//!
+//! One map leads from each frontend to the chain of its route, so the kernel's work for a packet, and ours for a change,
+//! does not grow with the number of Services. A route's chain picks a backend at random and translates to it. Connections that are
+//! established stay with their backend whatever happens here: translation is decided once, by connection tracking.
+
+mod affinity;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::Ipv4Addr,
+};
+
+use tracing::warn;
+use windlass_planner::proxy::{Backend, Frontend, Route, RouteKey, Transport};
+
+use crate::{
+    Addresses,
+    netfilter::{
+        Batch, Chain, Element, Expression, Field, Flow, Hook, NamedSet, NetfilterSocket, SetType, Verdict, address_and_port,
+        forget_flows,
+    },
+};
+
+/// Name of our table; the machine's namespace has no other.
+const TABLE: &str = "windlass";
+/// From frontends to the chains of routes.
+const SERVICES: &str = "services";
+/// Pairs of a backend's address with itself: a pod that was led back to itself must see another source than its own address.
+const HAIRPIN: &str = "hairpin";
+/// Placeholder that the kernel makes a unique name of.
+const ANONYMOUS: &str = "__map%d";
+
+/// A change of one route: gone when there is no new one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) key: RouteKey,
+    pub(crate) route: Option<Route>,
+}
+
+/// The rules of one network namespace.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    socket: NetfilterSocket,
+    addresses: Addresses,
+    /// What the kernel has; only routes with backends have rules, the others are refused by being absent.
+    committed: BTreeMap<RouteKey, Route>,
+    owners: BTreeMap<Frontend, RouteKey>,
+    /// How many backends of committed routes have this address.
+    backends: BTreeMap<Ipv4Addr, usize>,
+    /// How many backends of committed routes are this pod.
+    pods: BTreeMap<String, usize>,
+    /// Set when the kernel may hold something else than `committed`: until the first commit, and after one that failed.
+    unknown: bool,
+}
+
+impl Rules {
+    /// Nothing is changed before the first [`Rules::commit`], so that rules of an earlier run go on leading until then.
+    pub(crate) fn new(socket: NetfilterSocket, addresses: Addresses) -> Self {
+        Self {
+            socket,
+            addresses,
+            committed: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            backends: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            unknown: true,
+        }
+    }
+
+    /// Whether a committed route leads to the pod, as far as is known.
+    pub(crate) fn lead_to(&self, pod_uid: &str) -> bool {
+        self.unknown || self.pods.contains_key(pod_uid)
+    }
+
+    /// Makes all changes take effect at one instant. After an error nothing has changed in the kernel, and the next commit,
+    /// with no changes if need be, writes everything anew, still in one instant.
+    pub(crate) fn commit(&mut self, changes: Vec<Change>) -> io::Result<()> {
+        // All old routes go before the new ones come: a frontend may move from one to another.
+        let old: Vec<_> = changes.iter().map(|change| self.remove(&change.key)).collect();
+        let new = changes.into_iter().map(|change| change.route.and_then(|route| self.insert(route)));
+        let changes: Vec<_> = old.into_iter().zip(new).collect();
+        let mut batch = Batch::new(TABLE);
+        if self.unknown {
+            self.write_all(&mut batch);
+        } else {
+            self.write_changes(&mut batch, &changes);
+        }
+        if let Err(error) = self.socket.commit(batch) {
+            self.unknown = true;
+            return Err(error);
+        }
+        self.unknown = false;
+        self.forget_stale_flows(&changes)
+    }
+
+    fn remove(&mut self, key: &RouteKey) -> Option<Route> {
+        let old = self.committed.remove(key)?;
+        self.count(&old, false);
+        Some(old)
+    }
+
+    /// Takes a route in; what of it is in effect then, if anything.
+    fn insert(&mut self, mut route: Route) -> Option<Route> {
+        if route.backends.is_empty() {
+            return None;
+        }
+        route.frontends.retain(|frontend| match self.owners.get(frontend) {
+            Some(owner) => {
+                warn!(?frontend, %owner, route = %route.key, "two Services have the same address and port; the first keeps it");
+                false
+            }
+            None => true,
+        });
+        // One address and port is one backend, whoever says it is theirs.
+        let mut seen = BTreeSet::new();
+        route.backends.retain(|backend| seen.insert((backend.address, backend.port)));
+        self.count(&route, true);
+        self.committed.insert(route.key.clone(), route.clone());
+        Some(route)
+    }
+
+    fn count(&mut self, route: &Route, add: bool) {
+        for frontend in &route.frontends {
+            if add { drop(self.owners.insert(*frontend, route.key.clone())) } else { drop(self.owners.remove(frontend)) }
+        }
+        for Backend { address, pod, .. } in &route.backends {
+            adjust(&mut self.backends, *address, add);
+            if let Some(pod) = pod {
+                adjust(&mut self.pods, pod.clone(), add);
+            }
+        }
+    }
+
+    /// The whole table in place of whatever there is.
+    fn write_all(&self, batch: &mut Batch<'_>) {
+        // Deleting needs it to be there.
+        batch.add_table();
+        batch.delete_table();
+        batch.add_table();
+        write_skeleton(batch, &self.addresses);
+        let pairs: Vec<_> = self.backends.keys().copied().map(pair).collect();
+        batch.add_elements(HAIRPIN, &keys(&pairs));
+        for route in self.committed.values() {
+            write_route(batch, None, route);
+            write_frontends(batch, route.frontends.iter(), &route.key.to_string());
+        }
+    }
+
+    fn write_changes(&self, batch: &mut Batch<'_>, changes: &[(Option<Route>, Option<Route>)]) {
+        let routes = |route: &Option<Route>| route.clone();
+        let addresses = |routes: Vec<Route>| -> BTreeSet<Ipv4Addr> {
+            routes.iter().flat_map(|route| route.backends.iter().map(|backend| backend.address)).collect()
+        };
+        let old = addresses(changes.iter().filter_map(|(old, _)| routes(old)).collect());
+        let new = addresses(changes.iter().filter_map(|(_, new)| routes(new)).collect());
+        let come: Vec<_> = new.difference(&old).copied().map(pair).collect();
+        // An address that other routes have too stays.
+        let gone = old.difference(&new).filter(|address| !self.backends.contains_key(address));
+        let gone: Vec<_> = gone.copied().map(pair).collect();
+        batch.add_elements(HAIRPIN, &keys(&come));
+        batch.delete_elements(HAIRPIN, &keys(&gone));
+        // A frontend may move from one route to another: all go first, then all come.
+        for (old, new) in changes {
+            let kept = new.as_ref().map(|route| &route.frontends);
+            let gone = old.iter().flat_map(|route| &route.frontends);
+            let gone: Vec<_> = gone.filter(|frontend| !kept.is_some_and(|kept| kept.contains(frontend))).map(key).collect();
+            batch.delete_elements(SERVICES, &keys(&gone));
+        }
+        for (old, new) in changes {
+            match (old, new) {
+                (old, Some(new)) => {
+                    write_route(batch, old.as_ref(), new);
+                    let had = old.as_ref().map(|route| &route.frontends);
+                    let come = new.frontends.iter().filter(|frontend| !had.is_some_and(|had| had.contains(frontend)));
+                    write_frontends(batch, come, &new.key.to_string());
+                }
+                (Some(old), None) => delete_route(batch, old),
+                (None, None) => {}
+            }
+        }
+    }
+
+    /// UDP has no connections, so a tracked flow would be sent to its old backend until the client pauses.
+    fn forget_stale_flows(&mut self, changes: &[(Option<Route>, Option<Route>)]) -> io::Result<()> {
+        let mut stale: BTreeMap<(Ipv4Addr, u16), BTreeSet<(Ipv4Addr, u16)>> = BTreeMap::new();
+        for (old, new) in changes {
+            let Some(route) = old.as_ref().or(new.as_ref()) else { continue };
+            if route.key.transport != Transport::Udp {
+                continue;
+            }
+            let gone = |backend: &&Backend| !new.as_ref().is_some_and(|new| new.backends.contains(*backend));
+            let gone = old.iter().flat_map(|old| &old.backends).filter(gone).map(|backend| (backend.address, backend.port));
+            let mut gone: BTreeSet<_> = gone.collect();
+            for frontend in &route.frontends {
+                let frontend = (frontend.address, frontend.port);
+                // While there was no route, flows were tracked untranslated.
+                if old.is_none() {
+                    gone.insert(frontend);
+                }
+                stale.entry(frontend).or_default().extend(&gone);
+            }
+        }
+        if stale.values().all(BTreeSet::is_empty) {
+            return Ok(());
+        }
+        let is_stale = |flow: Flow| stale.get(&flow.frontend).is_some_and(|gone| gone.contains(&flow.backend));
+        forget_flows(&mut self.socket, is_stale).map(drop)
+    }
+}
+
+fn adjust<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K, add: bool) {
+    let count = counts.entry(key);
+    if add {
+        *count.or_default() += 1;
+    } else if let std::collections::btree_map::Entry::Occupied(mut count) = count {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
+        }
+    }
+}
+
+/// What is there whatever the Services are.
+fn write_skeleton(batch: &mut Batch<'_>, addresses: &Addresses) {
+    let services = NamedSet { name: SERVICES, key: SetType::AddressTransportPort, value: Some(SetType::Verdict), timeout: None };
+    batch.add_set(services);
+    batch.add_set(NamedSet { name: HAIRPIN, key: SetType::AddressPair, value: None, timeout: None });
+    // Priorities by which the kernel itself orders the kinds of translation: destination before filtering, source after it.
+    for (name, kind, hook, priority) in [
+        ("prerouting", "nat", Hook::Prerouting, -100),
+        ("output", "nat", Hook::Output, -100),
+        ("input", "filter", Hook::Input, 0),
+        ("postrouting", "nat", Hook::Postrouting, 100),
+    ] {
+        batch.add_base_chain(Chain { name, kind, hook, priority });
+    }
+    for chain in ["prerouting", "output"] {
+        batch.add_rule(
+            chain,
+            &[
+                Expression::Load(Field::Destination, 0),
+                Expression::Load(Field::Transport, 1),
+                Expression::Load(Field::Port, 2),
+                Expression::VerdictMap { map: SERVICES, id: None, key: 0 },
+            ],
+        );
+    }
+    // What is sent to a Service and was not translated has no endpoint, or no such port; DNS answers on its address itself.
+    let dns = addresses.dns.octets();
+    batch.add_rule(
+        "input",
+        &[
+            Expression::Load(Field::Destination, 0),
+            Expression::Equal(0, &dns),
+            Expression::Load(Field::Port, 1),
+            Expression::Equal(1, &53_u16.to_be_bytes()),
+            Expression::Verdict(Verdict::Accept),
+        ],
+    );
+    batch.add_rule(
+        "input",
+        &[
+            Expression::Load(Field::Destination, 0),
+            Expression::Mask(0, addresses.services.mask().octets()),
+            Expression::Equal(0, &addresses.services.base().octets()),
+            Expression::Refuse,
+        ],
+    );
+    // IPS_DST_NAT, in the byte order of the machine.
+    let translated = 0x20_u32.to_ne_bytes();
+    batch.add_rule(
+        "postrouting",
+        &[
+            Expression::LoadConnectionStatus(0),
+            Expression::Mask(0, translated),
+            Expression::NotEqual(0, &[0; 4]),
+            Expression::Load(Field::Source, 0),
+            Expression::Load(Field::Destination, 1),
+            Expression::InSet(HAIRPIN, 0),
+            Expression::Masquerade,
+        ],
+    );
+}
+
+/// A route's chain, new or in place of its old rules.
+fn write_route(batch: &mut Batch<'_>, old: Option<&Route>, new: &Route) {
+    let name = new.key.to_string();
+    if let Some(seconds) = new.affinity_seconds {
+        affinity::write(batch, old, new, seconds);
+        return;
+    }
+    match old {
+        Some(old) if old.affinity_seconds.is_some() => {
+            batch.flush_chain(&name);
+            affinity::delete_backends(batch, old, &old.backends);
+        }
+        Some(old) if old.backends == new.backends => return,
+        Some(_) => batch.flush_chain(&name),
+        None => batch.add_chain(&name),
+    }
+    write_choice(batch, &name, &new.backends);
+}
+
+/// The rule that translates to one of the backends, each as likely as any other.
+fn write_choice(batch: &mut Batch<'_>, chain: &str, backends: &BTreeSet<Backend>) {
+    let values: Vec<_> = backends
+        .iter()
+        .zip(0_u32..)
+        .map(|(backend, index)| (index.to_ne_bytes(), address_and_port(backend.address, backend.port)))
+        .collect();
+    let translate = Expression::Dnat { address: 1, port: 2 };
+    if let [(_, only)] = &values[..] {
+        batch.add_rule(chain, &[Expression::Set(1, &only[..4]), Expression::Set(2, &only[4..6]), translate]);
+        return;
+    }
+    let elements: Vec<_> = values.iter().map(|(index, value)| Element::Value(index, *value)).collect();
+    let id = batch.add_anonymous_map(ANONYMOUS, &elements, SetType::AddressPort);
+    let count = u32::try_from(values.len()).unwrap_or(u32::MAX);
+    let map = Expression::Map { map: ANONYMOUS, id: Some(id), key: 0, value: 1 };
+    batch.add_rule(chain, &[Expression::Random(0, count), map, translate]);
+}
+
+fn delete_route(batch: &mut Batch<'_>, old: &Route) {
+    let name = old.key.to_string();
+    batch.flush_chain(&name);
+    if old.affinity_seconds.is_some() {
+        affinity::delete_backends(batch, old, &old.backends);
+    }
+    batch.delete_chain(&name);
+}
+
+fn write_frontends<'a>(batch: &mut Batch<'_>, frontends: impl Iterator<Item = &'a Frontend>, chain: &str) {
+    let keys: Vec<_> = frontends.map(key).collect();
+    let elements: Vec<_> = keys.iter().map(|key| Element::Verdict(key, Verdict::Goto(chain))).collect();
+    batch.add_elements(SERVICES, &elements);
+}
+
+/// Address, transport and port, each in a register of its own.
+fn key(frontend: &Frontend) -> [u8; 12] {
+    let [a, b, c, d] = frontend.address.octets();
+    let [high, low] = frontend.port.to_be_bytes();
+    let transport = match frontend.transport {
+        Transport::Tcp => 6,
+        Transport::Udp => 17,
+    };
+    [a, b, c, d, transport, 0, 0, 0, high, low, 0, 0]
+}
+
+fn pair(address: Ipv4Addr) -> [u8; 8] {
+    let [a, b, c, d] = address.octets();
+    [a, b, c, d, a, b, c, d]
+}
+
+fn keys<const N: usize>(keys: &[[u8; N]]) -> Vec<Element<'_>> {
+    keys.iter().map(|key| Element::Key(key)).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+//! The loop: hear all there is to hear, settle, and tell whoever waits for it.
+
+use std::{collections::BTreeSet, io, net::IpAddr, sync::Arc, time::Duration};
+
+use futures::{FutureExt, StreamExt};
+use jiff::Timestamp;
+use kube::Client;
+use tokio::{sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+use windlass_planner::proxy::ServiceKey;
+
+use super::{
+    Proxy, Settled,
+    publish::{Wanted, publish},
+    unrouted::acknowledge,
+    watch::{Change, Heard, watch},
+};
+use crate::{Addresses, Holder, Machine};
+
+/// Pause after a transaction that the kernel refused.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// How to route on this machine.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Name of the machine's node.
+    pub node: String,
+    /// Addresses of pods, Services and the machine itself.
+    pub addresses: Addresses,
+    /// Address of the host on which node ports and load balancers are published; 127.0.0.1 unless somebody asked for another.
+    pub publish_address: IpAddr,
+}
+
+/// Why the routing of Services ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The kernel's packet filter can't be used in the machine's namespace.
+    #[error("open the packet filter of the machine's network namespace (is nf_tables missing?)")]
+    PacketFilter(#[source] io::Error),
+    /// The thread that talks to the kernel panicked.
+    #[error("the task that writes rules has ended")]
+    Task(#[source] tokio::task::JoinError),
+}
+
+/// Routes Services until `stop`. Rules and published ports stay as they are afterwards: only the end of the machine ends them.
+///
+/// # Errors
+/// When the packet filter can't be used at all. What goes wrong later is logged and tried again.
+pub async fn run(
+    client: Client,
+    machine: Machine,
+    holder: Holder,
+    options: Options,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
+    let proxy = Proxy::open(&machine, options.addresses, &options.node).await.map_err(RunError::PacketFilter)?;
+    let (wanted, wants) = watch::channel(Vec::new());
+    let mut tasks = JoinSet::new();
+    let mut routing = Routing { client: client.clone(), proxy: Some(proxy), incomplete: KINDS.into(), wanted };
+    let mut heard = watch(&client);
+    let mut publishing = Some((client, holder, options.publish_address, wants));
+    let mut wake = Wake::Never;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            Some(first) = heard.next() => {
+                routing.take_in(first);
+                // What is there already goes into the same transaction.
+                while let Some(Some(next)) = heard.next().now_or_never() {
+                    routing.take_in(next);
+                }
+            }
+            () = wake.sleep() => {}
+            Some(_) = tasks.join_next() => continue,
+        }
+        if !routing.incomplete.is_empty() {
+            continue;
+        }
+        wake = routing.settle(&mut tasks).await?;
+        // Published ports of an earlier run stay until it is known what is wanted.
+        if let Some((client, holder, address, wants)) = publishing.take() {
+            info!("Services are routed");
+            tasks.spawn(publish(client, holder, address, wants));
+        }
+    }
+}
+
+/// When to go on without having heard anything.
+enum Wake {
+    Never,
+    At(Timestamp),
+    After(Duration),
+}
+
+impl Wake {
+    async fn sleep(&self) {
+        match self {
+            Self::Never => std::future::pending().await,
+            Self::At(at) => {
+                let left = Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default();
+                // The clock of timestamps and that of timers may differ by a little: not too early, or it would be twice.
+                tokio::time::sleep(left + Duration::from_millis(1)).await;
+            }
+            Self::After(pause) => tokio::time::sleep(*pause).await,
+        }
+    }
+}
+
+const KINDS: [&str; 3] = ["services", "slices", "pods"];
+
+struct Routing {
+    client: Client,
+    /// Away only while it is settled on a thread that may block.
+    proxy: Option<Proxy>,
+    /// Kinds of which not all objects have been heard yet: rules made of half of them would cut off the other half.
+    incomplete: BTreeSet<&'static str>,
+    wanted: watch::Sender<Vec<Wanted>>,
+}
+
+impl Routing {
+    fn take_in(&mut self, heard: Heard) {
+        let Some(proxy) = &mut self.proxy else { return };
+        match heard {
+            Heard::Service(Change::Is(service)) => proxy.service(Arc::from(service)),
+            Heard::Service(Change::Gone(identity)) => {
+                proxy.service_deleted(&ServiceKey { namespace: identity.namespace, name: identity.name });
+            }
+            Heard::Slice(Change::Is(slice)) => proxy.slice(Arc::from(slice)),
+            Heard::Slice(Change::Gone(identity)) => proxy.slice_deleted(&identity.namespace, &identity.name),
+            Heard::Pod(Change::Is(pod)) => proxy.pod(&pod, Timestamp::now()),
+            Heard::Pod(Change::Gone(identity)) => proxy.pod_deleted(&identity.uid),
+            Heard::Service(Change::Complete) => drop(self.incomplete.remove("services")),
+            Heard::Slice(Change::Complete) => drop(self.incomplete.remove("slices")),
+            Heard::Pod(Change::Complete) => drop(self.incomplete.remove("pods")),
+        }
+    }
+
+    async fn settle(&mut self, tasks: &mut JoinSet<()>) -> Result<Wake, RunError> {
+        let Some(mut proxy) = self.proxy.take() else { return Ok(Wake::Never) };
+        let now = Timestamp::now();
+        let settle = tokio::task::spawn_blocking(move || (proxy.settle(now), proxy));
+        let (result, proxy) = settle.await.map_err(RunError::Task)?;
+        let proxy = self.proxy.insert(proxy);
+        let Settled { unrouted, wake_at } = match result {
+            Ok(settled) => settled,
+            Err(error) => {
+                error!(%error, "the kernel refuses the rules of Services; they stay as they were");
+                return Ok(Wake::After(RETRY));
+            }
+        };
+        for pod in unrouted {
+            tasks.spawn(acknowledge(self.client.clone(), pod, now));
+        }
+        let wanted = proxy.publications().into_iter().filter_map(|publication| {
+            let service = proxy.find_service(&publication.service)?.clone();
+            Some(Wanted { publication, service })
+        });
+        let wanted: Vec<_> = wanted.collect();
+        self.wanted.send_if_modified(|current| {
+            let same = |(a, b): (&Wanted, &Wanted)| a.publication == b.publication && Arc::ptr_eq(&a.service, &b.service);
+            let changed = current.len() != wanted.len() || !current.iter().zip(&wanted).all(same);
+            if changed {
+                *current = wanted;
+            }
+            changed
+        });
+        Ok(wake_at.map_or(Wake::Never, Wake::At))
+    }
+}

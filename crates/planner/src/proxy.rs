@@ -1,0 +1,143 @@
+//! Services and EndpointSlices in, routes out: who may be sent to, and when a pod that must go is out of every route.
+
+mod departures;
+mod endpoints;
+mod service;
+
+use std::{collections::BTreeSet, fmt, net::Ipv4Addr};
+
+use jiff::SignedDuration;
+
+pub use departures::{Departure, Departures};
+pub use service::{Machine, ServicePlan, plan};
+
+/// How long a terminating endpoint may go on serving when its Service has no ready one.
+///
+/// Upstream sends to such an endpoint until it dies. Here its SIGTERM waits for it to be out of every route, so this
+/// is what deleting the last pods of a Service takes longer; and it is the time their replacements have to become
+/// ready without a lost connection, for which two seconds are enough when the image is there.
+pub const FALLBACK: SignedDuration = SignedDuration::from_secs(2);
+
+/// Transport of a Service port. SCTP is not routed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Transport {
+    /// The transport of a `protocol` field, TCP by default; none for those that are not routed.
+    #[must_use]
+    pub fn of(protocol: Option<&str>) -> Option<Self> {
+        match protocol {
+            None | Some("TCP") => Some(Self::Tcp),
+            Some("UDP") => Some(Self::Udp),
+            Some(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
+}
+
+/// An address that clients send to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Frontend {
+    /// A ClusterIP, or the machine's own address.
+    pub address: Ipv4Addr,
+    /// Transport.
+    pub transport: Transport,
+    /// Port.
+    pub port: u16,
+}
+
+/// An endpoint that a route leads to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Backend {
+    /// Address of the endpoint.
+    pub address: Ipv4Addr,
+    /// Its port, named target ports resolved.
+    pub port: u16,
+    /// Uid of the pod behind it, if there is one.
+    pub pod: Option<String>,
+}
+
+/// The Service that something belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceKey {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl fmt::Display for ServiceKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Which clients a route is for; it matters only where `internalTrafficPolicy` and `externalTrafficPolicy` differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// Those of the ClusterIP, and those of node ports when the policies are the same.
+    Internal,
+    /// Those of node ports and load balancers.
+    External,
+}
+
+/// What tells routes apart, over all changes of their contents.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteKey {
+    /// The Service.
+    pub service: ServiceKey,
+    /// Name of the Service port; empty for the only one.
+    pub port_name: String,
+    /// Transport.
+    pub transport: Transport,
+    /// For whom.
+    pub scope: Scope,
+}
+
+impl fmt::Display for RouteKey {
+    /// As it names the kernel's chain: `shop/web/tcp/http`, `shop/web/tcp/http/external`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}/{}", self.service, self.transport, self.port_name)?;
+        match self.scope {
+            Scope::Internal => Ok(()),
+            Scope::External => formatter.write_str("/external"),
+        }
+    }
+}
+
+/// One Service port: from its frontends to any of its backends, each new connection to a random one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Identity.
+    pub key: RouteKey,
+    /// Never empty.
+    pub frontends: BTreeSet<Frontend>,
+    /// In order; empty when connections are to be refused.
+    pub backends: BTreeSet<Backend>,
+    /// A client goes back to the same backend if it returns within this many seconds.
+    pub affinity_seconds: Option<u32>,
+}
+
+/// A port that the host is to have open for a Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// The Service that asks for it.
+    pub service: ServiceKey,
+    /// Port on the host.
+    pub host_port: u16,
+    /// Where in the machine it leads.
+    pub target: Frontend,
+}

@@ -1,0 +1,171 @@
+//! Pods on their way out: `Leaving` once deletion was asked for, `Gone` once no route leads there. Nothing comes back.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use windlass_api::names::CONDITION_UNROUTED;
+
+/// How far a pod has gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Departure {
+    /// It is to be deleted; it is sent to only where there is no ready endpoint, and not for long.
+    Leaving {
+        /// When that was first seen.
+        since: Timestamp,
+    },
+    /// No route leads to it, and none ever will.
+    Gone,
+}
+
+/// What is known of pods, from the watch of pods alone: a slice that still calls a terminating pod ready is behind.
+#[derive(Debug, Default, Clone)]
+pub struct Departures {
+    by_uid: BTreeMap<String, Departure>,
+    /// Pods that own their address, for endpoints that name an address and no pod.
+    by_address: BTreeMap<Ipv4Addr, String>,
+}
+
+impl Departures {
+    /// Takes in a pod as the API has it now. True when its departure has begun or ended by that.
+    pub fn observe(&mut self, pod: &Pod, now: Timestamp) -> bool {
+        let Some(uid) = pod.metadata.uid.as_deref() else { return false };
+        if let Some(address) = own_address(pod) {
+            self.by_address.insert(address, uid.to_owned());
+        }
+        if pod.metadata.deletion_timestamp.is_none() || self.by_uid.get(uid) == Some(&Departure::Gone) {
+            return false;
+        }
+        // Said by an earlier run of ours; a promise that this one keeps.
+        if is_unrouted(pod) {
+            self.by_uid.insert(uid.to_owned(), Departure::Gone);
+            return true;
+        }
+        if self.by_uid.contains_key(uid) {
+            return false;
+        }
+        self.by_uid.insert(uid.to_owned(), Departure::Leaving { since: now });
+        true
+    }
+
+    /// The pod is no longer in the API: whatever a slice says, it is not sent to again.
+    pub fn deleted(&mut self, uid: &str) -> bool {
+        self.by_address.retain(|_, owner| owner != uid);
+        self.by_uid.insert(uid.to_owned(), Departure::Gone) != Some(Departure::Gone)
+    }
+
+    /// How far the pod with this uid has gone; none for one that stays.
+    #[must_use]
+    pub fn of(&self, uid: &str) -> Option<Departure> {
+        self.by_uid.get(uid).copied()
+    }
+
+    /// The pod whose address this is.
+    #[must_use]
+    pub fn owner(&self, address: Ipv4Addr) -> Option<&str> {
+        self.by_address.get(&address).map(String::as_str)
+    }
+
+    /// Pods that are leaving and that `routed` says no committed route leads to. They are gone from now on, and are to be told so.
+    pub fn acknowledge(&mut self, routed: impl Fn(&str) -> bool) -> Vec<String> {
+        let mut gone = Vec::new();
+        for (uid, departure) in &mut self.by_uid {
+            if matches!(departure, Departure::Leaving { .. }) && !routed(uid) {
+                *departure = Departure::Gone;
+                gone.push(uid.clone());
+            }
+        }
+        gone
+    }
+
+    /// Forgets pods that are gone, and that `mentioned` says neither the API nor any slice knows: they can't come back.
+    pub fn forget(&mut self, mentioned: impl Fn(&str) -> bool) {
+        self.by_uid.retain(|uid, departure| matches!(departure, Departure::Leaving { .. }) || mentioned(uid));
+    }
+}
+
+fn is_unrouted(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
+    conditions.into_iter().any(|condition| condition.type_ == CONDITION_UNROUTED && condition.status == "True")
+}
+
+/// The address that is this pod's alone: not the machine's, and not one that a finished pod has given back.
+fn own_address(pod: &Pod) -> Option<Ipv4Addr> {
+    let status = pod.status.as_ref()?;
+    let host_network = pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or(false);
+    if host_network || matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
+        return None;
+    }
+    status.pod_ip.as_deref()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(uid: &str, terminating: bool, unrouted: bool) -> Pod {
+        let mut pod = json!({
+            "metadata": { "uid": uid },
+            "status": { "podIP": "10.244.0.2", "phase": "Running", "conditions": [] },
+        });
+        if terminating {
+            pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:30Z");
+        }
+        if unrouted {
+            pod["status"]["conditions"] = json!([{ "type": CONDITION_UNROUTED, "status": "True" }]);
+        }
+        serde_json::from_value(pod).unwrap()
+    }
+
+    const START: Timestamp = Timestamp::UNIX_EPOCH;
+
+    #[test]
+    fn a_pod_leaves_once_and_for_all() {
+        let mut departures = Departures::default();
+        assert!(!departures.observe(&pod("a", false, false), START));
+        assert_eq!(departures.of("a"), None);
+        assert!(departures.observe(&pod("a", true, false), START));
+        assert!(!departures.observe(&pod("a", true, false), START + SEC));
+        assert_eq!(departures.of("a"), Some(Departure::Leaving { since: START }));
+        assert_eq!(departures.acknowledge(|_| true), Vec::<String>::new());
+        assert_eq!(departures.acknowledge(|_| false), ["a"]);
+        assert_eq!(departures.acknowledge(|_| false), Vec::<String>::new());
+        // An event from before the acknowledgement, delivered late.
+        assert!(!departures.observe(&pod("a", true, false), START));
+        assert_eq!(departures.of("a"), Some(Departure::Gone));
+    }
+
+    const SEC: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
+
+    #[test]
+    fn what_an_earlier_run_said_holds() {
+        let mut departures = Departures::default();
+        assert!(departures.observe(&pod("a", true, true), START));
+        assert_eq!(departures.of("a"), Some(Departure::Gone));
+        assert_eq!(departures.acknowledge(|_| false), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_pod_deleted_at_once_is_gone_until_nothing_mentions_it() {
+        let mut departures = Departures::default();
+        departures.observe(&pod("a", false, false), START);
+        assert_eq!(departures.owner(Ipv4Addr::new(10, 244, 0, 2)), Some("a"));
+        assert!(departures.deleted("a"));
+        assert!(!departures.deleted("a"));
+        assert_eq!(departures.owner(Ipv4Addr::new(10, 244, 0, 2)), None);
+        departures.forget(|_| true);
+        assert_eq!(departures.of("a"), Some(Departure::Gone));
+        departures.forget(|_| false);
+        assert_eq!(departures.of("a"), None);
+    }
+
+    #[test]
+    fn a_leaving_pod_is_never_forgotten() {
+        let mut departures = Departures::default();
+        departures.observe(&pod("a", true, false), START);
+        departures.forget(|_| false);
+        assert_eq!(departures.of("a"), Some(Departure::Leaving { since: START }));
+    }
+}

@@ -1,0 +1,153 @@
+//! One Service and its slices in, its routes and published ports out.
+
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
+use jiff::Timestamp;
+use k8s_openapi::api::{
+    core::v1::{Service, ServicePort, ServiceSpec},
+    discovery::v1::EndpointSlice,
+};
+
+use super::{
+    Departures, Frontend, Publication, Route, RouteKey, Scope, ServiceKey, Transport,
+    endpoints::{Selection, select},
+};
+
+/// Upstream's default of `sessionAffinityConfig.clientIP.timeoutSeconds`.
+const DEFAULT_AFFINITY_SECONDS: u32 = 10_800;
+
+/// The machine that routes are made for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// Its node's name, for traffic policy `Local`.
+    pub node: String,
+    /// Its own address, on which node ports answer.
+    pub address: Ipv4Addr,
+    /// The address that its DNS server has bound itself: no route may take it away.
+    pub dns: Ipv4Addr,
+}
+
+/// What one Service asks of the machine.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct ServicePlan {
+    /// By Service port, in order.
+    pub routes: Vec<Route>,
+    /// Ports of the host, in order.
+    pub publications: Vec<Publication>,
+    /// When the plan changes by itself.
+    pub wake_at: Option<Timestamp>,
+}
+
+/// Plans one Service from all slices that carry its name.
+#[must_use]
+pub fn plan(
+    service: &Service,
+    slices: &[&EndpointSlice],
+    departures: &Departures,
+    machine: &Machine,
+    now: Timestamp,
+) -> ServicePlan {
+    let mut plan = ServicePlan::default();
+    let Some(spec) = &service.spec else { return plan };
+    // ExternalName is for DNS alone.
+    if spec.type_.as_deref() == Some("ExternalName") {
+        return plan;
+    }
+    let key = ServiceKey {
+        namespace: service.metadata.namespace.clone().unwrap_or_default(),
+        name: service.metadata.name.clone().unwrap_or_default(),
+    };
+    for port in spec.ports.iter().flatten() {
+        if let Some(transport) = Transport::of(port.protocol.as_deref()) {
+            let select = |only_node: Option<&str>| {
+                select(slices, port.name.as_deref().unwrap_or_default(), transport, only_node, departures, now)
+            };
+            plan_port(&mut plan, &key, spec, port, transport, machine, select);
+        }
+    }
+    plan
+}
+
+fn plan_port(
+    plan: &mut ServicePlan,
+    service: &ServiceKey,
+    spec: &ServiceSpec,
+    port: &ServicePort,
+    transport: Transport,
+    machine: &Machine,
+    select: impl Fn(Option<&str>) -> Selection,
+) {
+    let local = |policy: &Option<String>| (policy.as_deref() == Some("Local")).then_some(machine.node.as_str());
+    let (internal_node, external_node) = (local(&spec.internal_traffic_policy), local(&spec.external_traffic_policy));
+    let mut internal = cluster_frontends(spec, port, transport, machine.dns);
+    let mut external = BTreeSet::new();
+    let node_port = node_port(spec, port, transport, machine.address);
+    publish(plan, service, spec, port, node_port, internal.first().copied());
+    if internal_node == external_node {
+        internal.extend(node_port)
+    } else {
+        external.extend(node_port)
+    }
+    for (scope, frontends, only_node) in [(Scope::Internal, internal, internal_node), (Scope::External, external, external_node)]
+    {
+        if frontends.is_empty() {
+            continue;
+        }
+        let Selection { backends, until } = select(only_node);
+        plan.wake_at = [plan.wake_at, until].into_iter().flatten().min();
+        let key = RouteKey { service: service.clone(), port_name: port.name.clone().unwrap_or_default(), transport, scope };
+        plan.routes.push(Route { key, frontends, backends, affinity_seconds: affinity(spec) });
+    }
+}
+
+fn cluster_frontends(spec: &ServiceSpec, port: &ServicePort, transport: Transport, dns: Ipv4Addr) -> BTreeSet<Frontend> {
+    let Ok(port) = u16::try_from(port.port) else { return BTreeSet::new() };
+    // A headless Service says `None`, which is no address.
+    let addresses = spec.cluster_ips.iter().flatten().chain(spec.cluster_ip.as_ref());
+    let addresses = addresses.filter_map(|address| address.parse().ok()).filter(|&address| address != dns);
+    addresses.map(|address| Frontend { address, transport, port }).collect()
+}
+
+fn node_port(spec: &ServiceSpec, port: &ServicePort, transport: Transport, address: Ipv4Addr) -> Option<Frontend> {
+    if !matches!(spec.type_.as_deref(), Some("NodePort" | "LoadBalancer")) {
+        return None;
+    }
+    let port = u16::try_from(port.node_port?).ok().filter(|&port| port != 0)?;
+    Some(Frontend { address, transport, port })
+}
+
+/// Node ports lead to themselves inside the machine, so that the external policy holds; a load balancer's port leads
+/// to the node port, or without one to the ClusterIP.
+fn publish(
+    plan: &mut ServicePlan,
+    service: &ServiceKey,
+    spec: &ServiceSpec,
+    port: &ServicePort,
+    node_port: Option<Frontend>,
+    cluster: Option<Frontend>,
+) {
+    let mut publish = |host_port, target| {
+        plan.publications.push(Publication { service: service.clone(), host_port, target });
+    };
+    if let Some(target) = node_port {
+        publish(target.port, target);
+    }
+    if spec.type_.as_deref() == Some("LoadBalancer")
+        && let Some(target) = node_port.or(cluster)
+        && let Ok(host_port) = u16::try_from(port.port)
+        && node_port.is_none_or(|node_port| node_port.port != host_port)
+    {
+        publish(host_port, target);
+    }
+}
+
+fn affinity(spec: &ServiceSpec) -> Option<u32> {
+    if spec.session_affinity.as_deref() != Some("ClientIP") {
+        return None;
+    }
+    let configured = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref()?.timeout_seconds);
+    Some(configured.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(DEFAULT_AFFINITY_SECONDS))
+}
+
+#[cfg(test)]
+mod tests;

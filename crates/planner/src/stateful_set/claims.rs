@@ -1,0 +1,92 @@
+//! The PersistentVolumeClaims of a StatefulSet's pods, and who takes them along when it goes.
+
+use std::sync::Arc;
+
+use k8s_openapi::{
+    Resource as _,
+    api::{
+        apps::v1::StatefulSet,
+        core::v1::{PersistentVolumeClaim, Pod},
+    },
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+};
+
+use super::{Action, Planning, Reason};
+use crate::{note::Note, owner};
+
+pub(super) fn templates(set: &StatefulSet) -> &[PersistentVolumeClaim] {
+    set.spec.as_ref().and_then(|spec| spec.volume_claim_templates.as_deref()).unwrap_or_default()
+}
+
+/// Name of the claim that a template makes for a pod.
+pub(super) fn name_of(template: &ObjectMeta, pod_name: &str) -> String {
+    format!("{}-{pod_name}", owner::name(template))
+}
+
+impl Planning<'_> {
+    /// Plans the claims that the pod of an ordinal lacks.
+    pub(super) fn make_claims(&mut self, pod_name: &str) {
+        let set = self.set;
+        for template in templates(set) {
+            let name = name_of(&template.metadata, pod_name);
+            if self.claims.iter().any(|claim| owner::name(&claim.metadata) == name) {
+                continue;
+            }
+            let mut claim = template.clone();
+            let selected = set.spec.as_ref().and_then(|spec| spec.selector.match_labels.clone()).unwrap_or_default();
+            claim.metadata.labels.get_or_insert_default().extend(selected);
+            claim.metadata.name = Some(name.clone());
+            claim.metadata.namespace.clone_from(&set.metadata.namespace);
+            claim.metadata.owner_references = self.settings.delete_claims_with_set.then(|| vec![set_reference(set)]);
+            claim.status = None;
+            let set_name = owner::name(&set.metadata);
+            let text = format!("create Claim {name} Pod {pod_name} in StatefulSet {set_name} success");
+            let note = Note::normal("SuccessfulCreate", text);
+            self.step(Action::CreateClaim(Box::new(claim)), Reason::MissingClaim, Some(note));
+        }
+    }
+
+    /// Brings the owners of existing claims in line with the retention policy.
+    pub(super) fn retain_claims(&mut self) {
+        let wanted: Vec<Arc<Pod>> = self.slots.iter().filter_map(|slot| slot.pod.clone()).collect();
+        let condemned = self.condemned.clone();
+        let pods = wanted.iter().map(|pod| (pod, false)).chain(condemned.iter().map(|pod| (pod, true)));
+        for (pod, is_condemned) in pods {
+            for template in templates(self.set) {
+                let name = name_of(&template.metadata, owner::name(&pod.metadata));
+                let Some(claim) = self.claims.iter().find(|claim| owner::name(&claim.metadata) == name) else { continue };
+                let owners = self.owners_of(claim, pod, is_condemned);
+                if owners != claim.metadata.owner_references.clone().unwrap_or_default() {
+                    self.step(Action::SetClaimOwners(Arc::clone(claim), owners), Reason::Retention, None);
+                }
+            }
+        }
+    }
+
+    fn owners_of(&self, claim: &PersistentVolumeClaim, pod: &Pod, is_condemned: bool) -> Vec<OwnerReference> {
+        let (set_uid, pod_uid) = (owner::uid(&self.set.metadata), owner::uid(&pod.metadata));
+        let mut owners = claim.metadata.owner_references.clone().unwrap_or_default();
+        let with_scale = is_condemned && self.settings.delete_claims_with_scale;
+        // A pod that goes takes its claim; until then the set does, if the policy says so.
+        let with_set = self.settings.delete_claims_with_set && !with_scale;
+        owners.retain(|reference| (reference.uid != set_uid || with_set) && (reference.uid != pod_uid || with_scale));
+        if with_set && !owners.iter().any(|reference| reference.uid == set_uid) {
+            owners.push(set_reference(self.set));
+        }
+        if with_scale && !owners.iter().any(|reference| reference.uid == pod_uid) {
+            owners.push(OwnerReference {
+                api_version: Pod::API_VERSION.to_owned(),
+                kind: Pod::KIND.to_owned(),
+                name: owner::name(&pod.metadata).to_owned(),
+                uid: pod_uid.to_owned(),
+                ..OwnerReference::default()
+            });
+        }
+        owners
+    }
+}
+
+/// The set as the claim's controller: the claim goes when the set goes, and does not hold up its going.
+fn set_reference(set: &StatefulSet) -> OwnerReference {
+    OwnerReference { block_owner_deletion: None, ..owner::controller_reference::<StatefulSet>(&set.metadata) }
+}

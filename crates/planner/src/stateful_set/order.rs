@@ -1,0 +1,86 @@
+//! One pod an ordinal: made from the lowest up, taken away from the highest down.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+
+use super::{Action, Planning, Reason, identity};
+use crate::{note::Note, owner, replica};
+
+impl Planning<'_> {
+    /// Makes what is missing and takes away what is too much; says whether everything is in place for a rollout.
+    ///
+    /// In order, the first ordinal that is not as it should be holds up those behind it.
+    pub(super) fn keep_in_order(&mut self) -> bool {
+        let slots = self.slots.clone();
+        let mut complete = true;
+        for slot in &slots {
+            let in_place = match &slot.pod {
+                None => {
+                    self.create(slot.ordinal);
+                    false
+                }
+                Some(pod) => self.keep(slot.ordinal, pod),
+            };
+            if !in_place && self.settings.ordered {
+                return false;
+            }
+            complete &= slot.pod.is_some();
+        }
+        self.take_away() && complete
+    }
+
+    fn create(&mut self, ordinal: i32) {
+        let pod = self.new_pod(ordinal);
+        let pod_name = owner::name(&pod.metadata).to_owned();
+        self.make_claims(&pod_name);
+        let text = format!("create Pod {pod_name} in StatefulSet {} successful", owner::name(&self.set.metadata));
+        self.step(Action::CreatePod(Box::new(pod)), Reason::MissingPod, Some(Note::normal("SuccessfulCreate", text)));
+    }
+
+    /// Whether the pod of a wanted ordinal serves.
+    fn keep(&mut self, ordinal: i32, pod: &Arc<Pod>) -> bool {
+        if self.is_available(pod) {
+            return true;
+        }
+        let going = pod.metadata.deletion_timestamp.is_some();
+        if !going && replica::is_finished(pod) {
+            let (namespace, set) = (owner::namespace(&self.set.metadata), owner::name(&self.set.metadata));
+            let text = format!("StatefulSet {namespace}/{set} is recreating failed Pod {}", owner::name(&pod.metadata));
+            self.step(Action::DeletePod(Arc::clone(pod)), Reason::FinishedPod, Some(Note::warning("RecreatingFailedPod", text)));
+            return false;
+        }
+        let revision = identity::revision_of(pod);
+        let on_delete = self.settings.strategy == super::Strategy::OnDelete;
+        // Not ready: one that is ready, only not for long enough, does serve.
+        let broken = !replica::is_ready(pod) && revision != self.wanted_revision(ordinal);
+        if !going && broken && !on_delete && self.is_obsolete(revision, ordinal) {
+            self.delete(pod, Reason::BrokenRevision);
+        } else {
+            self.waits_for(pod);
+        }
+        false
+    }
+
+    /// Whether nobody wants that revision at that ordinal, now or on the way: neither where the rollout comes from nor where it goes.
+    fn is_obsolete(&self, revision: &str, ordinal: i32) -> bool {
+        let target = self.wanted_revision(ordinal);
+        revision != target && (revision != self.current || self.current == self.update || target == self.update)
+    }
+
+    /// Deletes pods of unwanted ordinals, highest first; says whether none is left.
+    fn take_away(&mut self) -> bool {
+        let condemned = self.condemned.clone();
+        for pod in &condemned {
+            if pod.metadata.deletion_timestamp.is_some() {
+                self.waits_for(pod);
+            } else {
+                self.delete(pod, Reason::ScaleDown);
+            }
+            if self.settings.ordered {
+                return false;
+            }
+        }
+        condemned.is_empty()
+    }
+}

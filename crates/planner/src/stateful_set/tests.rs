@@ -1,0 +1,246 @@
+//! Whole rollouts of a small world in which pods become ready when they are told to.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+use k8s_openapi::api::{
+    apps::v1::{ControllerRevision, StatefulSet},
+    core::v1::{PersistentVolumeClaim, Pod},
+};
+use serde_json::{Value, json};
+
+use super::{Action, Plan, Snapshot, identity, plan};
+use crate::{controller_revision, owner};
+
+/// Pods of these images never become ready.
+const BROKEN: &str = "broken";
+
+struct World {
+    set: StatefulSet,
+    pods: BTreeMap<String, Arc<Pod>>,
+    revisions: BTreeMap<String, Arc<ControllerRevision>>,
+    claims: BTreeMap<String, Arc<PersistentVolumeClaim>>,
+    made: u32,
+    /// What happened, a line a step.
+    log: Vec<String>,
+}
+
+fn stateful_set(replicas: i32, image: &str, more: Value) -> StatefulSet {
+    let mut set = json!({
+        "metadata": { "name": "db", "namespace": "default", "uid": "db-uid", "generation": 1 },
+        "spec": {
+            "replicas": replicas, "serviceName": "db", "selector": { "matchLabels": { "app": "db" } },
+            "template": {
+                "metadata": { "labels": { "app": "db" } },
+                "spec": { "containers": [{ "name": "db", "image": image }] },
+            },
+            "volumeClaimTemplates": [{ "metadata": { "name": "data" }, "spec": {} }],
+        },
+    });
+    for (key, value) in more.as_object().into_iter().flatten() {
+        set["spec"][key] = value.clone();
+    }
+    serde_json::from_value(set).unwrap()
+}
+
+fn image(pod: &Pod) -> &str {
+    pod.spec.as_ref().unwrap().containers[0].image.as_deref().unwrap()
+}
+
+impl World {
+    fn new(set: StatefulSet) -> Self {
+        Self { set, pods: BTreeMap::new(), revisions: BTreeMap::new(), claims: BTreeMap::new(), made: 0, log: Vec::new() }
+    }
+
+    fn plan(&self) -> Plan {
+        let pods: Vec<_> = self.pods.values().cloned().collect();
+        let revisions: Vec<_> = self.revisions.values().cloned().collect();
+        let claims: Vec<_> = self.claims.values().cloned().collect();
+        let snapshot = Snapshot { stateful_set: &self.set, pods: &pods, revisions: &revisions, claims: &claims };
+        plan(&snapshot, Timestamp::from_second(1_000_000).unwrap())
+    }
+
+    /// Carries out one plan; says whether anything was done.
+    fn step(&mut self) -> bool {
+        let plan = self.plan();
+        let changed = self.set.status.as_ref() != Some(&plan.status);
+        self.set.status = Some(plan.status);
+        let mut acted = changed || !plan.revisions.is_empty() || !plan.steps.is_empty();
+        for action in plan.revisions {
+            match action {
+                controller_revision::Action::Create(revision) | controller_revision::Action::Update(revision) => {
+                    self.revisions.insert(owner::name(&revision.metadata).to_owned(), Arc::new(*revision));
+                }
+                controller_revision::Action::Delete(revision) => {
+                    self.revisions.remove(owner::name(&revision.metadata));
+                }
+            }
+        }
+        for step in plan.steps {
+            match step.action {
+                Action::CreateClaim(claim) => {
+                    self.claims.insert(owner::name(&claim.metadata).to_owned(), Arc::new(*claim));
+                }
+                Action::CreatePod(mut pod) => {
+                    self.made += 1;
+                    pod.metadata.uid = Some(format!("pod-{}", self.made));
+                    self.log.push(format!("+{}={}", owner::name(&pod.metadata), image(&pod)));
+                    self.pods.insert(owner::name(&pod.metadata).to_owned(), Arc::new(*pod));
+                }
+                Action::DeletePod(pod) => {
+                    self.log.push(format!("-{} {:?}", owner::name(&pod.metadata), step.reason));
+                    self.pods.remove(owner::name(&pod.metadata));
+                }
+                Action::SetClaimOwners(claim, owners) => {
+                    let mut claim = PersistentVolumeClaim::clone(&claim);
+                    claim.metadata.owner_references = Some(owners);
+                    self.claims.insert(owner::name(&claim.metadata).to_owned(), Arc::new(claim));
+                }
+                Action::SetPodOwners(pod, owners) => {
+                    let mut pod = Pod::clone(&pod);
+                    pod.metadata.owner_references = Some(owners);
+                    self.pods.insert(owner::name(&pod.metadata).to_owned(), Arc::new(pod));
+                }
+            }
+        }
+        acted |= self.become_ready();
+        acted
+    }
+
+    fn become_ready(&mut self) -> bool {
+        let mut changed = false;
+        for pod in self.pods.values_mut().filter(|pod| image(pod) != BROKEN && pod.status.is_none()) {
+            let mut ready = Pod::clone(pod);
+            let status = json!({ "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] });
+            ready.status = Some(serde_json::from_value(status).unwrap());
+            *pod = Arc::new(ready);
+            changed = true;
+        }
+        changed
+    }
+
+    fn settle(&mut self) -> String {
+        for _ in 0..200 {
+            if !self.step() {
+                return std::mem::take(&mut self.log).join("\n");
+            }
+        }
+        panic!("it never settles:\n{}", self.log.join("\n"));
+    }
+
+    fn set_image(&mut self, image: &str) {
+        self.set.spec.as_mut().unwrap().template.spec.as_mut().unwrap().containers[0].image = Some(image.to_owned());
+    }
+
+    fn images(&self) -> String {
+        self.pods.values().map(|pod| image(pod)).collect::<Vec<_>>().join(" ")
+    }
+}
+
+#[test]
+fn pods_come_and_go_in_order_with_their_claims() {
+    let mut world = World::new(stateful_set(3, "a", json!({})));
+    assert_eq!(world.settle(), "+db-0=a\n+db-1=a\n+db-2=a");
+    assert_eq!(world.claims.keys().cloned().collect::<Vec<_>>(), ["data-db-0", "data-db-1", "data-db-2"]);
+    world.set.spec.as_mut().unwrap().replicas = Some(1);
+    assert_eq!(world.settle(), "-db-2 ScaleDown\n-db-1 ScaleDown");
+    assert_eq!(world.claims.len(), 3, "claims stay");
+    let status = world.set.status.clone().unwrap();
+    assert_eq!((status.replicas, status.ready_replicas, status.updated_replicas), (1, Some(1), Some(1)));
+}
+
+#[test]
+fn the_first_pod_that_is_not_ready_holds_up_the_rest_unless_parallel() {
+    let mut world = World::new(stateful_set(3, BROKEN, json!({})));
+    assert_eq!(world.settle(), "+db-0=broken");
+    let mut world = World::new(stateful_set(3, BROKEN, json!({ "podManagementPolicy": "Parallel" })));
+    assert_eq!(world.settle(), "+db-0=broken\n+db-1=broken\n+db-2=broken");
+}
+
+#[test]
+fn w3_a_partition_keeps_the_lower_ordinals() {
+    let partition =
+        |number: i32| json!({ "updateStrategy": { "type": "RollingUpdate", "rollingUpdate": { "partition": number } } });
+    let mut world = World::new(stateful_set(5, "a", partition(3)));
+    world.settle();
+    world.set_image("b");
+    assert_eq!(world.settle(), "-db-4 Rollout\n+db-4=b\n-db-3 Rollout\n+db-3=b");
+    assert_eq!(world.images(), "a a a b b");
+    let status = world.set.status.clone().unwrap();
+    assert_eq!((status.current_replicas, status.updated_replicas), (Some(3), Some(2)));
+    // A pod below the partition that is lost comes back as it was.
+    world.pods.remove("db-1");
+    assert_eq!(world.settle(), "+db-1=a");
+    world.set.spec = stateful_set(5, "b", partition(0)).spec;
+    assert_eq!(world.settle(), "-db-2 Rollout\n+db-2=b\n-db-1 Rollout\n+db-1=b\n-db-0 Rollout\n+db-0=b");
+    let status = world.set.status.clone().unwrap();
+    assert_eq!(status.current_revision, status.update_revision);
+}
+
+#[test]
+fn a_rollout_stuck_on_a_broken_revision_is_repaired_by_going_back() {
+    let mut world = World::new(stateful_set(3, "a", json!({})));
+    world.settle();
+    world.set_image(BROKEN);
+    assert_eq!(world.settle(), "-db-2 Rollout\n+db-2=broken");
+    assert_eq!(world.images(), "a a broken");
+    world.set_image("a");
+    assert_eq!(world.settle(), "-db-2 BrokenRevision\n+db-2=a");
+    let numbers: Vec<i64> = world.revisions.values().map(|revision| revision.revision).collect();
+    assert_eq!(numbers.iter().max(), Some(&3));
+}
+
+#[test]
+fn a_third_revision_replaces_a_broken_second_one() {
+    let mut world = World::new(stateful_set(2, "a", json!({})));
+    world.settle();
+    world.set_image(BROKEN);
+    world.settle();
+    world.set_image("c");
+    assert_eq!(world.settle(), "-db-1 BrokenRevision\n+db-1=c\n-db-0 Rollout\n+db-0=c");
+}
+
+#[test]
+fn w1_on_delete_changes_nothing_by_itself() {
+    let mut world = World::new(stateful_set(2, "a", json!({ "updateStrategy": { "type": "OnDelete" } })));
+    world.settle();
+    world.set_image("b");
+    assert_eq!(world.settle(), "");
+    world.pods.remove("db-1");
+    assert_eq!(world.settle(), "+db-1=b");
+    assert_eq!(world.images(), "a b");
+}
+
+#[test]
+fn several_may_be_unavailable_when_it_is_said_so() {
+    let strategy = json!({ "updateStrategy": { "rollingUpdate": { "maxUnavailable": 2 } }, "podManagementPolicy": "Parallel" });
+    let mut world = World::new(stateful_set(4, "a", strategy));
+    world.settle();
+    world.set_image("b");
+    let log = world.settle();
+    assert!(log.starts_with("-db-3 Rollout\n-db-2 Rollout\n"), "{log}");
+    assert_eq!(world.images(), "b b b b");
+}
+
+#[test]
+fn names_are_members_only_to_the_letter() {
+    let pod = |name: &str| Pod {
+        metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+            name: Some(name.to_owned()),
+            ..Default::default()
+        },
+        ..Pod::default()
+    };
+    let cases = [
+        ("db-0", Some(0)),
+        ("db-12", Some(12)),
+        ("db-012", None),
+        ("db-x", None),
+        ("db", None),
+        ("dbx-1", None),
+        ("db--1", None),
+    ];
+    for (name, ordinal) in cases {
+        assert_eq!(identity::ordinal_of("db", &pod(name)), ordinal, "{name}");
+    }
+}
