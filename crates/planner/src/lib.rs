@@ -18,6 +18,7 @@ pub mod replica;
 pub mod replica_set;
 pub mod stateful_set;
 pub mod template;
+pub mod volume;
 
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

@@ -32,82 +32,118 @@ fn check(pod: &Pod, observed: &Observed, expected: &Expect) {
 
 #[test]
 fn before_anything_runs() {
-    check(&simple(), &Observed::default(), &expect![[r#"
+    check(
+        &simple(),
+        &Observed::default(),
+        &expect![[r#"
         Pending
         PodReadyToStartContainers=False
         Ready=False ContainersNotReady containers with unready status: [web]
         ContainersReady=False ContainersNotReady containers with unready status: [web]
         web ready=false restarts=0 {"waiting":{"reason":"ContainerCreating"}}
-    "#]]);
+    "#]],
+    );
     let with_init =
         pod(json!({ "initContainers": [{ "name": "init", "image": "a" }], "containers": [{ "name": "web", "image": "b" }] }));
-    check(&with_init, &ready([]), &expect![[r#"
+    check(
+        &with_init,
+        &ready([]),
+        &expect![[r#"
         Pending
         Initialized=False ContainersNotInitialized containers with incomplete status: [init]
         Ready=False ContainersNotReady containers with unready status: [web]
         ContainersReady=False ContainersNotReady containers with unready status: [web]
         init ready=false restarts=0 {"waiting":{"reason":"PodInitializing"}}
         web ready=false restarts=0 {"waiting":{"reason":"PodInitializing"}}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn running_and_crashing() {
-    check(&simple(), &ready([("web", running(0))]), &expect![[r#"
+    check(
+        &simple(),
+        &ready([("web", running(0))]),
+        &expect![[r#"
         Running
         web ready=true restarts=0 {"running":{"startedAt":"1970-01-01T00:00:01Z"}}
-    "#]]);
-    check(&simple(), &ready([("web", exited(1, 1, 99, 10))]), &expect![[r#"
+    "#]],
+    );
+    check(
+        &simple(),
+        &ready([("web", exited(1, 1, 99, 10))]),
+        &expect![[r#"
         Running
         Ready=False ContainersNotReady containers with unready status: [web]
         ContainersReady=False ContainersNotReady containers with unready status: [web]
         web ready=false restarts=1 {"waiting":{"message":"back-off 10s restarting failed container=web pod=web-x_default(u1)","reason":"CrashLoopBackOff"}} last={"terminated":{"containerID":"windlass://c1","exitCode":1,"finishedAt":"1970-01-01T00:01:39Z","reason":"Error","startedAt":"1970-01-01T00:01:38Z"}}
-    "#]]);
+    "#]],
+    );
     let stopping = Observed { stopping: true, ..ready([("web", running(0))]) };
-    check(&simple(), &stopping, &expect![[r#"
+    check(
+        &simple(),
+        &stopping,
+        &expect![[r#"
         Running
         Ready=False ContainersNotReady containers with unready status: [web]
         ContainersReady=False ContainersNotReady containers with unready status: [web]
         web ready=false restarts=0 {"running":{"startedAt":"1970-01-01T00:00:01Z"}}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn images_that_cannot_be_pulled() {
     let error = "rpc error: not found";
-    check(&simple(), &ready([("web", failed("ErrImagePull", error, 99, 110))]), &expect![[r#"
+    check(
+        &simple(),
+        &ready([("web", failed("ErrImagePull", error, 99, 110))]),
+        &expect![[r#"
         Pending
         Ready=False ContainersNotReady containers with unready status: [web]
         ContainersReady=False ContainersNotReady containers with unready status: [web]
         web ready=false restarts=0 {"waiting":{"message":"rpc error: not found","reason":"ErrImagePull"}}
-    "#]]);
-    check(&simple(), &ready([("web", failed("ErrImagePull", error, 95, 105))]), &expect![[r#"
+    "#]],
+    );
+    check(
+        &simple(),
+        &ready([("web", failed("ErrImagePull", error, 95, 105))]),
+        &expect![[r#"
         Pending
         Ready=False ContainersNotReady containers with unready status: [web]
         ContainersReady=False ContainersNotReady containers with unready status: [web]
         web ready=false restarts=0 {"waiting":{"message":"Back-off pulling image \"nginx:1.14.2\": ErrImagePull: rpc error: not found","reason":"ImagePullBackOff"}}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn ended() {
     let never = pod(json!({ "restartPolicy": "Never", "containers": [{ "name": "web", "image": "a" }] }));
     let over = |exit_code| Observed { sandbox: Sandbox::Absent, ..ready([("web", exited(0, exit_code, 99, 0))]) };
-    check(&never, &over(0), &expect![[r#"
+    check(
+        &never,
+        &over(0),
+        &expect![[r#"
         Succeeded
         PodReadyToStartContainers=False
         Initialized=True PodCompleted
         Ready=False PodCompleted
         ContainersReady=False PodCompleted
         web ready=false restarts=0 {"terminated":{"containerID":"windlass://c0","exitCode":0,"finishedAt":"1970-01-01T00:01:39Z","reason":"Completed","startedAt":"1970-01-01T00:01:38Z"}}
-    "#]]);
-    check(&never, &over(1), &expect![[r#"
+    "#]],
+    );
+    check(
+        &never,
+        &over(1),
+        &expect![[r#"
         Failed
         PodReadyToStartContainers=False
         Ready=False PodFailed
         ContainersReady=False PodFailed
         web ready=false restarts=0 {"terminated":{"containerID":"windlass://c0","exitCode":1,"finishedAt":"1970-01-01T00:01:39Z","reason":"Error","startedAt":"1970-01-01T00:01:38Z"}}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -115,11 +151,15 @@ fn readiness_gates_hold_back_ready_only() {
     let gated = pod(
         json!({ "readinessGates": [{ "conditionType": "example.com/lb" }], "containers": [{ "name": "web", "image": "a" }] }),
     );
-    check(&gated, &ready([("web", running(0))]), &expect![[r#"
+    check(
+        &gated,
+        &ready([("web", running(0))]),
+        &expect![[r#"
         Running
         Ready=False ReadinessGatesNotReady corresponding condition of pod readiness gate "example.com/lb" does not exist.
         web ready=true restarts=0 {"running":{"startedAt":"1970-01-01T00:00:01Z"}}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
