@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet},
-        core::v1::{Node, PersistentVolumeClaim, Pod},
+        core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod},
+        storage::v1::StorageClass,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -37,7 +38,18 @@ macro_rules! objects {
     )*};
 }
 
-objects!(ControllerRevision, DaemonSet, Deployment, Node, PersistentVolumeClaim, Pod, ReplicaSet, StatefulSet);
+objects!(
+    ControllerRevision,
+    DaemonSet,
+    Deployment,
+    Node,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    Pod,
+    ReplicaSet,
+    StatefulSet,
+    StorageClass
+);
 
 /// The shared parts of all loops.
 pub(crate) struct Context {
@@ -52,6 +64,8 @@ pub(crate) struct Context {
     pub(crate) controller_revisions: Arc<Cache<ControllerRevision>>,
     pub(crate) claims: Arc<Cache<PersistentVolumeClaim>>,
     pub(crate) nodes: Arc<Cache<Node>>,
+    pub(crate) volumes: Arc<Cache<PersistentVolume>>,
+    pub(crate) storage_classes: Arc<Cache<StorageClass>>,
 }
 
 impl fmt::Debug for Context {
@@ -91,6 +105,8 @@ impl Context {
             controller_revisions: Cache::new(|revision| vec![by_controller(&revision.metadata)]),
             claims: Cache::new(|claim| vec![Index::Namespace(owner::namespace(&claim.metadata).to_owned())]),
             nodes: Cache::new(|_| Vec::new()),
+            volumes: Cache::new(|_| Vec::new()),
+            storage_classes: Cache::new(|_| Vec::new()),
         })
     }
 
@@ -104,6 +120,8 @@ impl Context {
         self.fill(tasks, &self.controller_revisions, "", stop);
         self.fill(tasks, &self.claims, "", stop);
         self.fill(tasks, &self.nodes, "", stop);
+        self.fill(tasks, &self.volumes, "", stop);
+        self.fill(tasks, &self.storage_classes, "", stop);
     }
 
     fn fill<K>(&self, tasks: &mut JoinSet<()>, cache: &Arc<Cache<K>>, fields: &'static str, stop: &CancellationToken)

@@ -16,6 +16,7 @@ mod owned;
 mod queue;
 mod replica_set;
 mod stateful_set;
+mod volume;
 
 use kube::Client;
 use tokio::task::JoinSet;
@@ -36,6 +37,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
     replica_set::start(&context, &mut tasks, &stop);
     stateful_set::start(&context, &mut tasks, &stop);
     daemon_set::start(&context, &mut tasks, &stop);
+    volume::start(&context, &mut tasks, &stop);
     context.watch(&mut tasks, &stop);
     stop.cancelled().await;
     tasks.shutdown().await;

@@ -22,6 +22,8 @@ pub struct Options {
     pub node_monitor_grace: Duration,
     /// Finished pods kept in the cluster; the oldest beyond go. Upstream: 12,500.
     pub terminated_pods: usize,
+    /// Directory of the machine below which volumes are made.
+    pub volumes_directory: String,
 }
 
 impl Options {
@@ -33,6 +35,7 @@ impl Options {
             cluster_ca_pem,
             node_monitor_grace: Duration::from_secs(40),
             terminated_pods: 12_500,
+            volumes_directory: "/var/lib/windlass/volumes".to_owned(),
         }
     }
 }

@@ -13,7 +13,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::volume::PROTECTION;
+use super::reclaim::PROTECTION;
 use crate::owner;
 
 /// `provisioner` of the classes that Windlass makes volumes for.

@@ -6,9 +6,9 @@
 mod claim;
 mod directory;
 mod matching;
+mod reclaim;
 #[cfg(test)]
 mod tests;
-mod volume;
 
 use std::sync::Arc;
 

@@ -1,0 +1,161 @@
+//! The loop over claims and volumes.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use windlass_planner::{
+    note::Note,
+    owner,
+    volume::{self, Action, Plan, Snapshot},
+};
+
+use crate::{
+    api::{self, Deletion, Error},
+    cache::{Index, Key, key, key_of},
+    context::{Context, settle},
+    marks::Marks,
+    queue::{Next, Queue},
+};
+
+const COMPONENT: &str = "persistentvolume-controller";
+/// One at a time: two claims must not reserve one volume.
+const PARALLEL: usize = 1;
+
+/// What is worked on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Work {
+    Claim(Key),
+    Volume(Key),
+}
+
+/// The newest writes of this loop, whichever object they were for: it works on one thing at a time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Mark {
+    claims: u64,
+    volumes: u64,
+}
+
+struct Loop {
+    context: Arc<Context>,
+    marks: Marks<Mark>,
+}
+
+/// Starts the loop and its listeners.
+pub(crate) fn start(context: &Arc<Context>, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
+    let queue: Arc<Queue<Work>> = Queue::new();
+    listen(context, &queue);
+    let this = Arc::new(Loop { context: Arc::clone(context), marks: Marks::default() });
+    tasks.spawn(queue.work(PARALLEL, stop.clone(), move |work| {
+        let this = Arc::clone(&this);
+        async move { settle("volume", &format!("{work:?}"), this.pass(&work).await) }
+    }));
+}
+
+fn listen(context: &Arc<Context>, queue: &Arc<Queue<Work>>) {
+    let by_claim = Arc::clone(queue);
+    context.claims.listen(move |old, new| {
+        let claim = new.or(old).expect("a change has a side");
+        by_claim.add(Work::Claim(key_of(&claim.metadata)));
+        if let Some(volume) = claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref()) {
+            by_claim.add(Work::Volume(key("", volume)));
+        }
+    });
+    let (claims, by_volume) = (Arc::clone(&context.claims), Arc::clone(queue));
+    context.volumes.listen(move |old, new| {
+        let volume = new.or(old).expect("a change has a side");
+        by_volume.add(Work::Volume(key_of(&volume.metadata)));
+        // A volume that became free may be what a pending claim waits for.
+        let bound =
+            |claim: &PersistentVolumeClaim| claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
+        let named = |claim: &PersistentVolumeClaim| {
+            claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref()) == Some(owner::name(&volume.metadata))
+        };
+        let concerned = claims.all().into_iter().filter(|claim| !bound(claim) || named(claim));
+        concerned.for_each(|claim| by_volume.add(Work::Claim(key_of(&claim.metadata))));
+    });
+    let by_pod = Arc::clone(queue);
+    context.pods.listen(move |old, new| {
+        let pod = new.or(old).expect("a change has a side");
+        for name in claims_of(pod) {
+            by_pod.add(Work::Claim(key(owner::namespace(&pod.metadata), name)));
+        }
+    });
+    let (claims, by_class) = (Arc::clone(&context.claims), Arc::clone(queue));
+    context.storage_classes.listen(move |_, _| {
+        claims.all().iter().for_each(|claim| by_class.add(Work::Claim(key_of(&claim.metadata))));
+    });
+}
+
+fn claims_of(pod: &Pod) -> impl Iterator<Item = &str> {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    volumes.filter_map(|volume| volume.persistent_volume_claim.as_ref().map(|source| source.claim_name.as_str()))
+}
+
+impl Loop {
+    async fn pass(&self, work: &Work) -> Result<Next, Error> {
+        let context = &self.context;
+        let shared: Key = "".into();
+        let mut mark = self.marks.get(&shared);
+        context.claims.reached(mark.claims).await;
+        context.volumes.reached(mark.volumes).await;
+        context.storage_classes.reached(0).await;
+        context.pods.reached(0).await;
+        let (Work::Claim(key) | Work::Volume(key)) = work;
+        let namespace = key.split_once('/').map_or("", |(namespace, _)| namespace);
+        let (volumes, classes) = (context.volumes.all(), context.storage_classes.all());
+        let pods = context.pods.under(&Index::Namespace(namespace.to_owned()));
+        let claims = context.claims.all();
+        let directory = &context.options.volumes_directory;
+        let snapshot = Snapshot { volumes: &volumes, claims: &claims, classes: &classes, pods: &pods, directory };
+        let plan = match work {
+            Work::Claim(key) => context.claims.get(key).map(|claim| (volume::plan_claim(&claim, &snapshot), Some(claim))),
+            Work::Volume(key) => context.volumes.get(key).map(|volume| (volume::plan_volume(&volume, &snapshot), None)),
+        };
+        let Some((plan, claim)) = plan else { return Ok(Next::Wait) };
+        let outcome = self.apply(plan, claim.as_deref(), &mut mark).await;
+        self.marks.set(&shared, mark);
+        outcome
+    }
+
+    async fn apply(&self, plan: Plan, claim: Option<&PersistentVolumeClaim>, mark: &mut Mark) -> Result<Next, Error> {
+        let tell = |note: Option<Note>| {
+            if let Some((note, claim)) = note.zip(claim) {
+                self.context.recorder.tell::<PersistentVolumeClaim>(COMPONENT, &claim.metadata, note);
+            }
+        };
+        let Some((action, reason)) = plan.step else {
+            tell(plan.note);
+            return Ok(Next::Wait);
+        };
+        tracing::debug!(?reason, "step");
+        let client = &self.context.client;
+        match action {
+            Action::CreateVolume(volume) => match api::create(client, &*volume).await {
+                Ok(written) => mark.volumes = mark.volumes.max(written.revision),
+                Err(error) if error.is_already_exists() => {}
+                Err(error) => return Err(error),
+            },
+            Action::UpdateVolume(volume) => mark.volumes = mark.volumes.max(api::replace(client, &*volume).await?.revision),
+            Action::UpdateVolumeStatus(volume) => {
+                mark.volumes = mark.volumes.max(api::replace_status(client, &*volume).await?.revision);
+            }
+            Action::DeleteVolume(volume) => {
+                let deletion = Deletion::of(&volume.metadata);
+                match api::delete::<PersistentVolume>(client, &volume.metadata, &deletion).await {
+                    Ok(written) if written.deleting => mark.volumes = mark.volumes.max(written.revision),
+                    Ok(_) => {}
+                    Err(error) if error.is_not_found() || error.is_conflict() => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Action::UpdateClaim(claim) => mark.claims = mark.claims.max(api::replace(client, &*claim).await?.revision),
+            Action::UpdateClaimStatus(claim) => {
+                mark.claims = mark.claims.max(api::replace_status(client, &*claim).await?.revision);
+            }
+        }
+        tell(plan.note);
+        Ok(Next::Again)
+    }
+}
