@@ -20,7 +20,7 @@ use k8s_openapi::api::{
 pub use self::{
     claim::{PROTECTION as CLAIM_PROTECTION, plan as plan_claim},
     directory::{DIRECTORY_FINALIZER, PROVISIONER},
-    volume::{PROTECTION as VOLUME_PROTECTION, plan as plan_volume},
+    reclaim::{PROTECTION as VOLUME_PROTECTION, plan as plan_volume},
 };
 use crate::note::Note;
 
