@@ -13,7 +13,8 @@ use windlass_api::{
 use crate::{
     authn::User,
     call::Call,
-    fields, metadata,
+    fields::Books,
+    metadata,
     negotiate::{Format, Media, View},
     query::Query,
     registry,
@@ -100,21 +101,19 @@ async fn replace(server: &Arc<Server>, namespace: &str, object: Value) -> Result
     if parts.iter().all(|key| present[*key] == object[*key]) {
         return Ok(());
     }
-    let change = Change { call: &call, surface: Surface::Main, dry_run: false, unconditional: true };
+    let change = Change { call: &call, surface: Surface::Main, books: Books::Update, dry_run: false, unconditional: true };
     let mut edit = |old: &Value| {
         let mut new = old.clone();
         for key in &parts {
             new[*key] = object[*key].clone();
         }
-        fields::track(&call, &mut new, Some(old));
         Ok(new)
     };
     change.apply(&mut edit).await.map(|_| ())
 }
 
-async fn make(call: &Call, mut object: Value) -> Result<(), Status> {
-    fields::track(call, &mut object, None);
-    match create::create(call, object, false).await {
+async fn make(call: &Call, object: Value) -> Result<(), Status> {
+    match create::create(call, object, Books::Update, false).await {
         Ok(_) => Ok(()),
         Err(status) if status.reason == "AlreadyExists" => Ok(()),
         Err(status) => Err(status),

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 use windlass_api::{
+    apply::{Writer, track_update},
+    codec::json::Document,
     schema::{self, check, decode_error, strict_error},
     status::Status,
 };
@@ -55,18 +57,53 @@ fn known(
     if validation != FieldValidation::Ignore {
         let mut lines = check(message, &object);
         lines.extend(duplicates);
-        if !lines.is_empty() && validation == FieldValidation::Strict {
-            return Err(cannot(&strict_error(&lines)));
-        }
-        for line in lines {
-            call.warn(line);
-        }
+        tell(call, lines, validation).map_err(|error| cannot(&error))?;
     }
     schema::prune(message, &mut object);
     Ok(object)
 }
 
-/// Books the change to whoever made it, in `managedFields`.
-pub(crate) fn track(call: &Call, new: &mut Value, old: Option<&Value>) {
-    let _ = (call, new, old);
+/// Warns of these lines, or makes one error of them.
+fn tell(call: &Call, lines: Vec<String>, validation: FieldValidation) -> Result<(), String> {
+    if !lines.is_empty() && validation == FieldValidation::Strict {
+        return Err(strict_error(&lines));
+    }
+    for line in lines {
+        call.warn(line);
+    }
+    Ok(())
+}
+
+/// Deals with keys that an applied configuration names twice; fields that the kind does not have, apply itself refuses.
+///
+/// # Errors
+/// 400 when there are any and validation is strict.
+pub(crate) fn report(call: &Call, document: Document, validation: FieldValidation) -> Result<Value, Status> {
+    if validation != FieldValidation::Ignore {
+        tell(call, document.duplicates, validation).map_err(|error| bad_request(format!("error decoding patch: {error}")))?;
+    }
+    Ok(document.value)
+}
+
+/// How a write is booked in `managedFields`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Books {
+    /// What it changed is from now on its author's.
+    Update,
+    /// Not at all: server-side apply has done so, or the server itself writes.
+    AsTheyAre,
+}
+
+impl Books {
+    /// Books what turned `old` into `new`, when defaults are set and before the server fills in anything of its own.
+    pub(crate) fn keep(self, call: &Call, new: &mut Value, old: Option<&Value>) {
+        if self == Self::AsTheyAre {
+            return;
+        }
+        let kind = call.kind;
+        let Some(message) = schema::message(kind.group, kind.version, kind.kind) else { return };
+        let manager = call.manager();
+        let writer = Writer { manager: &manager, subresource: &call.subresource, now: call.now };
+        track_update(message, old, new, &writer);
+    }
 }

@@ -6,7 +6,8 @@ use windlass_api::status::Status;
 use crate::{
     body::Gvk,
     call::Call,
-    fields, metadata, negotiate,
+    fields::{self, Books},
+    metadata, negotiate,
     query::{FieldValidation, bad_request},
     reply::{self, Response},
     verb::change::{Change, Surface},
@@ -29,7 +30,7 @@ pub(crate) async fn bind(call: &Call, binding: &Value) -> Result<Response, Statu
     }
     let uid = metadata::text(binding, "uid").to_owned();
     let now = metadata::timestamp(call.now);
-    let change = Change { call, surface: Surface::Own, dry_run, unconditional: true };
+    let change = Change { call, surface: Surface::Own, books: Books::AsTheyAre, dry_run, unconditional: true };
     let mut edit = |old: &Value| {
         let conflict = |why: &str| Err(Status::conflict(call.kind.resource(), &call.name, why));
         if !uid.is_empty() && uid != metadata::text(old, "uid") {

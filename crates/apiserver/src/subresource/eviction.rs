@@ -6,7 +6,8 @@ use windlass_api::{kind, selector::Selector, status::Status};
 use crate::{
     body::Gvk,
     call::Call,
-    fields, metadata, negotiate,
+    fields::{self, Books},
+    metadata, negotiate,
     query::FieldValidation,
     registry::record,
     reply::{self, Response},
@@ -75,7 +76,7 @@ async fn spend_budget(call: &Call, pod: &Value, dry_run: bool) -> Result<(), Sta
     }
     let name = metadata::text(&budget, "name").to_owned();
     let budget_call = call.beside(kind, &name);
-    let change = Change { call: &budget_call, surface: Surface::Own, dry_run, unconditional: true };
+    let change = Change { call: &budget_call, surface: Surface::Own, books: Books::AsTheyAre, dry_run, unconditional: true };
     let (pod_name, now) = (call.name.clone(), metadata::timestamp(call.now));
     let mut edit = |old: &Value| spend(old, &pod_name, &now);
     change.apply(&mut edit).await.map(|_| ())

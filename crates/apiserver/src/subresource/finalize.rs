@@ -5,7 +5,8 @@ use windlass_api::status::Status;
 
 use crate::{
     call::Call,
-    fields, negotiate,
+    fields::{self, Books},
+    negotiate,
     query::FieldValidation,
     reply::Response,
     verb::{
@@ -20,7 +21,7 @@ pub(super) async fn answer(call: &Call, body: &[u8]) -> Result<Response, Status>
     let media = negotiate::body(&call.headers)?;
     let sent = fields::read(call, body, media, create::own(call.kind), FieldValidation::Ignore)?;
     let sent = update::settle(call, sent)?;
-    let change = Change { call, surface: Surface::Own, dry_run, unconditional: true };
+    let change = Change { call, surface: Surface::Own, books: Books::AsTheyAre, dry_run, unconditional: true };
     let mut edit = |old: &Value| {
         let mut new = old.clone();
         new["spec"] = sent["spec"].clone();

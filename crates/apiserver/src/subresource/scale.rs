@@ -6,7 +6,7 @@ use windlass_api::{columns, scale, status::Status};
 use crate::{
     body::Gvk,
     call::{Call, Outcome},
-    fields,
+    fields::{self, Books},
     negotiate::{self, PatchMedia, View},
     query::{FieldValidation, bad_request},
     reply::{self, Response},
@@ -48,7 +48,7 @@ async fn write(
     edit: &mut (dyn FnMut(&Value) -> Result<Value, Status> + Send),
 ) -> Result<Response, Status> {
     let dry_run = call.query.dry_run(options)?;
-    let change = Change { call, surface: Surface::Main, dry_run, unconditional: true };
+    let change = Change { call, surface: Surface::Main, books: Books::Update, dry_run, unconditional: true };
     let mut edit = |old: &Value| {
         let sent = edit(&of(call, old)?)?;
         let sent = fields::accept(call, sent, SCALE, FieldValidation::Ignore)?;
@@ -56,9 +56,7 @@ async fn write(
         if !errors.is_empty() {
             return Err(Status::invalid(SCALE.group, SCALE.kind, &call.name, &errors));
         }
-        let mut new = scale::apply(old, &sent);
-        fields::track(call, &mut new, Some(old));
-        Ok(new)
+        Ok(scale::apply(old, &sent))
     };
     let outcome = change.apply(&mut edit).await?;
     reply_with(call, &outcome)

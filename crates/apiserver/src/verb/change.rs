@@ -9,6 +9,7 @@ use windlass_storage::{Change as Write, Entry, Error, Expect};
 
 use crate::{
     call::{Call, Outcome},
+    fields::Books,
     metadata,
     registry::{self, record},
     verb::create,
@@ -35,6 +36,8 @@ pub(crate) enum Surface {
 pub(crate) struct Change<'a> {
     pub(crate) call: &'a Call,
     pub(crate) surface: Surface,
+    /// How the change is booked in `managedFields`.
+    pub(crate) books: Books,
     pub(crate) dry_run: bool,
     /// Whether an object without `resourceVersion` overwrites whatever is there.
     pub(crate) unconditional: bool,
@@ -67,13 +70,14 @@ impl Change<'_> {
         let (call, kind) = (self.call, self.call.kind);
         let old = registry::decode(kind, entry, entry.mod_revision)?;
         let mut new = edit(&old)?;
-        self.check_identity(&mut new, &old, entry)?;
-        self.prepare(&mut new, &old)?;
-        metadata::map(&mut new).insert("resourceVersion".to_owned(), old["metadata"]["resourceVersion"].clone());
+        self.check_identity(&new, &old, entry)?;
+        self.prepare(&mut new, &old);
         if new == old {
             return Ok(Some(Outcome::Stored(entry.clone())));
         }
+        // What is given out here is validated too.
         let reservation = create::reserve(call, &mut new, Some(&old))?;
+        self.validate(&new, &old)?;
         if self.dry_run {
             return Ok(Some(Outcome::Value(new)));
         }
@@ -96,7 +100,7 @@ impl Change<'_> {
     }
 
     /// The object must be the one that the client saw, where it says which.
-    fn check_identity(&self, new: &mut Value, old: &Value, entry: &Entry) -> Result<(), Status> {
+    fn check_identity(&self, new: &Value, old: &Value, entry: &Entry) -> Result<(), Status> {
         let (call, kind) = (self.call, self.call.kind);
         let (uid, own_uid) = (metadata::text(new, "uid"), metadata::text(old, "uid"));
         if !uid.is_empty() && uid != own_uid {
@@ -123,20 +127,25 @@ impl Change<'_> {
         }
     }
 
-    /// Defaults, carries over what this request may not change, and validates.
-    fn prepare(&self, new: &mut Value, old: &Value) -> Result<(), Status> {
+    /// Defaults, carries over what this request may not change, and books who changed what.
+    fn prepare(&self, new: &mut Value, old: &Value) {
         let kind = self.call.kind;
         kind.apply_defaults(new);
         metadata::carry_over(new, old);
+        match self.surface {
+            Surface::Main => kind.prepare_update(new, old),
+            Surface::Status => kind.prepare_status(new, old),
+            Surface::Own => {}
+        }
+        self.books.keep(self.call, new, Some(old));
+        metadata::map(new).insert("resourceVersion".to_owned(), old["metadata"]["resourceVersion"].clone());
+    }
+
+    fn validate(&self, new: &Value, old: &Value) -> Result<(), Status> {
+        let kind = self.call.kind;
         let errors = match self.surface {
-            Surface::Main => {
-                kind.prepare_update(new, old);
-                kind.validate_update(new, old)
-            }
-            Surface::Status => {
-                kind.prepare_status(new, old);
-                kind.validate_status(new, old)
-            }
+            Surface::Main => kind.validate_update(new, old),
+            Surface::Status => kind.validate_status(new, old),
             Surface::Own => Vec::new(),
         };
         if !errors.is_empty() {

@@ -11,7 +11,8 @@ use crate::{
     allocate::Reservation,
     body::Gvk,
     call::{Call, Outcome},
-    fields, metadata, negotiate,
+    fields::{self, Books},
+    metadata, negotiate,
     query::bad_request,
     registry,
     reply::Response,
@@ -28,8 +29,7 @@ pub(crate) async fn answer(call: &Call, body: &[u8]) -> Result<Response, Status>
     let validation = call.query.field_validation("CreateOptions")?;
     let mut object = fields::read(call, body, negotiate::body(&call.headers)?, own(call.kind), validation)?;
     settle_namespace(call, &mut object)?;
-    fields::track(call, &mut object, None);
-    let outcome = create(call, object, dry_run).await?;
+    let outcome = create(call, object, Books::Update, dry_run).await?;
     call.object(201, &outcome)
 }
 
@@ -59,12 +59,13 @@ pub(crate) fn settle_namespace(call: &Call, object: &mut Value) -> Result<(), St
 }
 
 /// Defaults, admits, validates and stores a new object, whose namespace and body have been checked.
-pub(crate) async fn create(call: &Call, mut object: Value, dry_run: bool) -> Result<Outcome, Status> {
+pub(crate) async fn create(call: &Call, mut object: Value, books: Books, dry_run: bool) -> Result<Outcome, Status> {
     let (kind, server) = (call.kind, &call.server);
     if metadata::text(&object, "resourceVersion").parse::<u64>().is_ok_and(|revision| revision > 0) {
         return Err(Status::request(500, "", "resourceVersion should not be set on objects to be created"));
     }
     kind.apply_defaults(&mut object);
+    books.keep(call, &mut object, None);
     admission::create(call, &mut object).await?;
     kind.prepare_create(&mut object);
     metadata::begin(&mut object, call.now, &*server.random);

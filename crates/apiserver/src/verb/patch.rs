@@ -7,7 +7,7 @@ use crate::{
     admission,
     body::{self, Gvk},
     call::Call,
-    fields,
+    fields::{self, Books},
     negotiate::{self, BodyMedia, PatchMedia},
     query::{bad_request, invalid_option},
     reply::Response,
@@ -29,7 +29,7 @@ pub(crate) async fn surface(call: &Call, body: &[u8], surface: Surface) -> Resul
     let dry_run = call.query.dry_run("PatchOptions")?;
     let validation = call.query.field_validation("PatchOptions")?;
     if media == PatchMedia::Apply {
-        return apply::answer(call, body, surface, dry_run).await;
+        return apply::answer(call, body, surface, dry_run, validation).await;
     }
     if call.query.get("force").is_some() {
         let detail = "may not be specified for non-apply patch";
@@ -37,11 +37,10 @@ pub(crate) async fn surface(call: &Call, body: &[u8], surface: Surface) -> Resul
     }
     let document = parse(body)?;
     admission::update(call).await?;
-    let change = Change { call, surface, dry_run, unconditional: true };
+    let change = Change { call, surface, books: Books::Update, dry_run, unconditional: true };
     let mut edit = |old: &Value| {
         let patched = merged(create::own(call.kind), media, &document, old)?;
-        let mut new = fields::accept(call, patched, create::own(call.kind), validation)?;
-        fields::track(call, &mut new, Some(old));
+        let new = fields::accept(call, patched, create::own(call.kind), validation)?;
         update::settle(call, new)
     };
     let outcome = change.apply(&mut edit).await?;

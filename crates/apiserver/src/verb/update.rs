@@ -6,7 +6,8 @@ use windlass_api::{kind::Kind, status::Status};
 use crate::{
     admission,
     call::{Call, Outcome},
-    fields, metadata, negotiate,
+    fields::{self, Books},
+    metadata, negotiate,
     query::bad_request,
     reply::Response,
     verb::{
@@ -28,18 +29,13 @@ pub(crate) async fn replace(call: &Call, body: &[u8], surface: Surface) -> Resul
     let object = fields::read(call, body, negotiate::body(&call.headers)?, create::own(call.kind), validation)?;
     let object = settle(call, object)?;
     admission::update(call).await?;
-    let change = Change { call, surface, dry_run, unconditional: allows_unconditional(call.kind) };
-    let mut edit = |old: &Value| {
-        let mut new = object.clone();
-        fields::track(call, &mut new, Some(old));
-        Ok(new)
-    };
+    let change = Change { call, surface, books: Books::Update, dry_run, unconditional: allows_unconditional(call.kind) };
+    let mut edit = |_: &Value| Ok(object.clone());
     match change.apply(&mut edit).await {
         Err(status) if status.reason == "NotFound" && surface == Surface::Main && allows_create(call.kind) => {
             let mut object = object;
             metadata::map(&mut object).remove("resourceVersion");
-            fields::track(call, &mut object, None);
-            Ok((201, create::create(call, object, dry_run).await?))
+            Ok((201, create::create(call, object, Books::Update, dry_run).await?))
         }
         outcome => Ok((200, outcome?)),
     }
