@@ -1,0 +1,95 @@
+//! Becomes the container's program: the last steps inside the container's first process.
+
+use std::{
+    collections::HashMap,
+    ffi::CString,
+    fs::File,
+    io::{self, Write as _},
+    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
+use nix::{
+    sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
+    unistd::execve,
+};
+use oci_spec::runtime::{Process, Spec};
+
+use super::argv::look_path;
+
+/// What runc exits with when the program could not be executed after all.
+const EXEC_FAILED: i32 = 255;
+
+/// Runs the program of a specification; says what keeps it from running through a pipe.
+#[derive(Clone)]
+pub(crate) struct Program {
+    report: Arc<OwnedFd>,
+}
+
+impl Program {
+    pub(crate) fn new(report: OwnedFd) -> Self {
+        Self { report: Arc::new(report) }
+    }
+}
+
+impl Executor for Program {
+    fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
+        let process = spec.process().as_ref();
+        let missing = || ExecutorValidationError::ArgValidationError("no process".to_owned());
+        program(process.ok_or_else(missing)?).map(drop).map_err(|why| {
+            let text = format!("exec: {why}");
+            if let Ok(fd) = self.report.try_clone() {
+                let _ = File::from(fd).write_all(text.as_bytes());
+            }
+            ExecutorValidationError::ArgValidationError(text)
+        })
+    }
+
+    /// The environment goes to the program with execve, in order; ours stays as it is.
+    fn setup_envs(&self, _envs: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
+        Ok(())
+    }
+
+    fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
+        let process = spec.process().as_ref().ok_or(ExecutorError::InvalidArg)?;
+        let error = execute(process);
+        let _ = writeln!(io::stderr(), "{error}");
+        std::process::exit(EXEC_FAILED);
+    }
+}
+
+/// Replaces this process; comes back only to say why it could not.
+pub(crate) fn execute(process: &Process) -> String {
+    let program = match program(process) {
+        Ok(program) => program,
+        Err(why) => return format!("exec: {why}"),
+    };
+    let text = |strings: Option<&Vec<String>>| -> Vec<CString> {
+        strings.into_iter().flatten().filter_map(|s| CString::new(s.as_bytes()).ok()).collect()
+    };
+    let (args, env) = (text(process.args().as_ref()), text(process.env().as_ref()));
+    reset_signals();
+    let Ok(path) = CString::new(program.as_os_str().as_bytes()) else { return format!("exec {}: invalid argument", program.display()) };
+    match execve(&path, &args, &env) {
+        Ok(never) => match never {},
+        Err(errno) => format!("exec {}: {}", program.display(), errno.desc().to_lowercase()),
+    }
+}
+
+fn program(process: &Process) -> Result<PathBuf, String> {
+    let path = process.env().iter().flatten().find_map(|pair| pair.strip_prefix("PATH=")).unwrap_or_default();
+    let program = process.args().as_ref().and_then(|args| args.first()).map_or("", String::as_str);
+    look_path(program, path)
+}
+
+/// A program starts with no signal blocked and none ignored; Rust ignores SIGPIPE.
+pub(crate) fn reset_signals() {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    for signal in [Signal::SIGPIPE, Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD] {
+        // SAFETY: the default disposition runs no code of ours.
+        let _ = unsafe { sigaction(signal, &default) };
+    }
+    let _ = SigSet::empty().thread_set_mask();
+}

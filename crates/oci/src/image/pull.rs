@@ -1,0 +1,169 @@
+//! From a name to an image that is here.
+
+use std::{fs, io, path::PathBuf};
+
+use futures::{StreamExt as _, TryStreamExt as _};
+
+use super::{
+    ImageName, ImageRecord,
+    content::ContentError,
+    layer::{LayerError, unpack},
+    manifest::{Contents, LayerSource, read},
+    registry::{Credential, Registry, RegistryError},
+    store::{ImageStore, StoreError, layer_name},
+};
+
+/// Layers fetched at once; as containerd's default.
+const PARALLEL: usize = 3;
+
+/// Why an image could not be pulled; with its sources the text is containerd's.
+#[derive(Debug, thiserror::Error)]
+pub enum PullError {
+    /// The registry does not know the name, refuses, or is out of reach.
+    #[error("failed to resolve reference \"{reference}\"")]
+    Resolve {
+        /// The complete name.
+        reference: String,
+        /// Why.
+        #[source]
+        source: RegistryError,
+    },
+    /// A manifest or a configuration could not be fetched.
+    #[error("failed to copy")]
+    Registry(#[from] RegistryError),
+    /// A manifest or configuration that makes no sense.
+    #[error("failed to unmarshal manifest {digest}: {why}")]
+    Manifest {
+        /// Its digest.
+        digest: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// An index without an image for this machine.
+    #[error("no match for platform in manifest {0}: not found")]
+    NoPlatform(String),
+    /// A layer could not be fetched.
+    #[error("failed to copy")]
+    Content(#[from] ContentError),
+    /// A layer could not be unpacked.
+    #[error("failed to extract layer {diff_id}")]
+    Extract {
+        /// Digest of the uncompressed layer.
+        diff_id: String,
+        /// Why.
+        #[source]
+        source: LayerError,
+    },
+    /// The disk failed.
+    #[error("failed to keep the image")]
+    Io(#[from] io::Error),
+}
+
+impl PullError {
+    fn is_refusal(&self) -> bool {
+        match self {
+            Self::Resolve { source, .. } | Self::Registry(source) | Self::Content(ContentError::Registry(source)) => {
+                source.is_refusal()
+            }
+            _ => false,
+        }
+    }
+}
+
+impl ImageStore {
+    /// Fetches an image, or finds that the registry's digest for the name is here already and fetches nothing.
+    ///
+    /// Tries each credential, then none. Pulls of one name wait for each other, so that it is fetched once.
+    ///
+    /// # Errors
+    /// [`StoreError::Pull`]; of several refused credentials, the first one's error.
+    pub async fn pull(&self, name: &ImageName, credentials: &[Credential]) -> Result<ImageRecord, StoreError> {
+        let _turn = self.turns.take(&name.to_string()).await;
+        let mut first_refusal = None;
+        for credential in credentials.iter().map(Some).chain([None]) {
+            match self.pull_as(name, credential.cloned()).await {
+                Err(error) if error.is_refusal() => first_refusal = first_refusal.or(Some(error)),
+                Err(source) => return Err(StoreError::Pull { reference: name.to_string(), source }),
+                Ok(record) => return Ok(record),
+            }
+        }
+        let source = first_refusal.expect("the loop ends only after a refusal");
+        Err(StoreError::Pull { reference: name.to_string(), source })
+    }
+
+    async fn pull_as(&self, name: &ImageName, credential: Option<Credential>) -> Result<ImageRecord, PullError> {
+        let resolve = |source: RegistryError| PullError::Resolve { reference: name.to_string(), source };
+        let endpoint = self.mirrors.endpoint(name.registry()).map_err(|e| resolve(e.into()))?;
+        let registry = Registry::new(&self.clients, name.clone(), endpoint, credential).map_err(resolve)?;
+        let resolved = registry.resolve().await.map_err(resolve)?;
+        if let Some(known) = self.name_known(name, &resolved.digest)? {
+            return Ok(known);
+        }
+        let contents = read(&registry, &resolved.digest, resolved.body).await?;
+        let _active = self.active.enter();
+        let missing: Vec<_> = contents.layers.iter().filter(|layer| !self.layer_dir(&layer.chain_id).exists()).cloned().collect();
+        let fetches = missing.iter().map(|layer| self.content.fetch_once(&self.turns, &registry, &layer.blob_digest, layer.blob_size));
+        futures::stream::iter(fetches).buffer_unordered(PARALLEL).try_collect::<Vec<_>>().await?;
+        self.keep(name, &resolved.digest, &registry, contents).await
+    }
+
+    /// Unpacks what is missing and writes the record.
+    async fn keep(
+        &self,
+        name: &ImageName,
+        digest: &str,
+        registry: &Registry,
+        contents: Contents,
+    ) -> Result<ImageRecord, PullError> {
+        let _turn = self.unpacking.lock().await;
+        for layer in contents.layers.iter().filter(|layer| !self.layer_dir(&layer.chain_id).exists()) {
+            // Normally here since `pull_as`; a layer removed in between is fetched again.
+            self.content.fetch(registry, &layer.blob_digest, layer.blob_size).await?;
+        }
+        let store = self.clone();
+        let layers = contents.layers.clone();
+        let unpacked = tokio::task::spawn_blocking(move || store.unpack_missing(&layers)).await;
+        unpacked.map_err(io::Error::other)??;
+        self.content.put(&contents.config_digest, &contents.config_bytes)?;
+        let record = ImageRecord {
+            id: contents.config_digest,
+            tags: if name.digest().is_none() { vec![name.to_string()] } else { Vec::new() },
+            digests: vec![name.with_digest(digest)],
+            size: contents.layers.iter().map(|l| l.blob_size).sum::<u64>() + contents.config_bytes.len() as u64,
+            chain_ids: contents.layers.into_iter().map(|l| l.chain_id).collect(),
+            config: contents.config,
+        };
+        tracing::debug!(image = %name, id = record.id, manifest = contents.manifest_digest, "image pulled");
+        Ok(self.record(record)?)
+    }
+
+    /// Unpacks the layers that are not here, each beside its place; all are renamed into place once all are on the disk.
+    pub(super) fn unpack_missing(&self, layers: &[LayerSource]) -> Result<(), PullError> {
+        let mut lowers: Vec<PathBuf> = Vec::new();
+        let mut ready = Vec::new();
+        for layer in layers {
+            let place = self.layer_dir(&layer.chain_id);
+            if place.exists() {
+                lowers.insert(0, place.join("fs"));
+                continue;
+            }
+            let beside = self.layers.join(format!("{}.tmp", layer_name(&layer.chain_id)));
+            if beside.exists() {
+                fs::remove_dir_all(&beside)?;
+            }
+            fs::create_dir_all(beside.join("fs"))?;
+            let blob = self.content.path(&layer.blob_digest)?;
+            unpack(&blob, &layer.diff_id, &beside.join("fs"), &lowers, self.limits)
+                .map_err(|source| PullError::Extract { diff_id: layer.diff_id.clone(), source })?;
+            lowers.insert(0, beside.join("fs"));
+            ready.push((beside, place));
+        }
+        if !ready.is_empty() {
+            nix::unistd::syncfs(fs::File::open(&self.layers)?).map_err(io::Error::from)?;
+        }
+        for (beside, place) in ready {
+            fs::rename(beside, place)?;
+        }
+        Ok(())
+    }
+}

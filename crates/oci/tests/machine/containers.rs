@@ -1,0 +1,234 @@
+//! Containers from start to end.
+
+use std::{fs, time::Duration};
+
+use oci_spec::image::ConfigBuilder;
+use windlass_oci::{
+    container::{ContainerSpec, Mount, Phase, Resources, RuntimeError, Security},
+    error::chain,
+};
+
+use crate::{
+    Test,
+    fixture::{Machine, log_text, run},
+};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("output_and_exit_code", output_and_exit_code),
+    ("isolation", isolation),
+    ("image_defaults", image_defaults),
+    ("mounts_and_working_dir", mounts_and_working_dir),
+    ("start_errors", start_errors),
+    ("stop_with_grace_and_without", stop_with_grace_and_without),
+    ("out_of_memory", out_of_memory),
+    ("exec_in_a_container", exec_in_a_container),
+    ("adoption", adoption),
+    ("security", security),
+];
+
+fn output_and_exit_code() {
+    let machine = Machine::new();
+    run(async {
+        let (code, log) = machine.run_script("echo out; echo err >&2; printf unfinished; exit 7").await;
+        assert_eq!(code, 7);
+        let mut lines: Vec<_> = log.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(lines, ["stderr F err", "stdout F out", "stdout P unfinished"]);
+        let line = fs::read_to_string(machine.log_path()).unwrap();
+        let time = line.split(' ').next().unwrap();
+        assert!(time.parse::<jiff::Timestamp>().is_ok() && time.len() == "2026-01-01T00:00:00.000000000Z".len(), "{time}");
+    });
+}
+
+fn isolation() {
+    let machine = Machine::new();
+    run(async {
+        let script = "hostname; echo $$; ls /sys/class/net; cat /proc/1/oom_score_adj; echo $PATH:$HOME:$HOSTNAME; \
+                      echo x > /proc/sys/kernel/hostname || echo read-only; cat /proc/kcore | head -c 1; kill -9 1; yes | head -n 1";
+        let mut spec = machine.script(script).await;
+        spec.resources.oom_score_adj = 1000;
+        let (code, log) = machine.run_spec(spec).await;
+        let out: Vec<_> = log.lines().filter_map(|l| l.strip_prefix("stdout F ")).collect();
+        let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/root:pod-0";
+        assert_eq!((code, out), (0, vec!["pod-0", "1", "lo", "1000", path, "read-only", "y"]), "{log}");
+    });
+}
+
+fn image_defaults() {
+    let machine = Machine::new();
+    run(async {
+        let config = ConfigBuilder::default()
+            .entrypoint(vec!["sh".to_owned(), "-c".to_owned()])
+            .cmd(vec!["id; echo $A $B; pwd".to_owned()])
+            .env(vec!["A=image".to_owned(), "B=image".to_owned()])
+            .user("web")
+            .working_dir("/srv/new")
+            .build();
+        let image = machine.busybox(config.unwrap()).await;
+        let spec = ContainerSpec {
+            image_id: image.id,
+            env: vec![("B".into(), "pod".into())],
+            log_path: machine.log_path(),
+            ..ContainerSpec::default()
+        };
+        let (_, log) = machine.run_spec(spec.clone()).await;
+        assert_eq!(log, "stdout F uid=7(web) gid=8(web) groups=8(web),9(extra)\nstdout F image pod\nstdout F /srv/new\n");
+        let args = ContainerSpec { args: vec!["echo only $0".into(), "args".into()], ..spec };
+        assert_eq!(machine.run_spec(args).await.1, "stdout F only args\n");
+    });
+}
+
+fn mounts_and_working_dir() {
+    let machine = Machine::new();
+    run(async {
+        let volume = machine.dir.path().join("volume");
+        fs::create_dir_all(&volume).unwrap();
+        let file = machine.dir.path().join("hosts");
+        fs::write(&file, "127.0.0.1 localhost\n").unwrap();
+        let mount = |host_path: &std::path::Path, container_path: &str, read_only| Mount {
+            host_path: host_path.to_owned(),
+            container_path: container_path.to_owned(),
+            read_only,
+        };
+        let mut spec = machine.script("pwd; echo kept > file; cat /etc/hosts; echo no > /ro/x || echo refused").await;
+        spec.mounts = vec![mount(&volume, "/data", false), mount(&file, "/etc/hosts", true), mount(&volume, "/ro", true)];
+        spec.working_dir = Some("/data/deep/er".into());
+        let (_, log) = machine.run_spec(spec).await;
+        let out: Vec<_> = log.lines().filter_map(|l| l.strip_prefix("stdout F ")).collect();
+        assert_eq!(out, ["/data/deep/er", "127.0.0.1 localhost", "refused"], "{log}");
+        assert_eq!(fs::read_to_string(volume.join("deep/er/file")).unwrap(), "kept\n");
+    });
+}
+
+fn start_errors() {
+    let machine = Machine::new();
+    run(async {
+        let sandbox = machine.sandbox().await;
+        let base = machine.script("").await;
+        for (command, cause) in [
+            ("nope", "exec: \"nope\": executable file not found in $PATH"),
+            ("/no/such", "exec: \"/no/such\": stat /no/such: no such file or directory"),
+            ("/etc/passwd", "exec: \"/etc/passwd\": permission denied"),
+        ] {
+            let spec = ContainerSpec { command: vec![command.into()], ..base.clone() };
+            let container = machine.runtime.create_container(&sandbox.id, spec).await.unwrap();
+            let error = machine.runtime.start_container(&container.id).await.unwrap_err();
+            assert!(chain(&error).ends_with(&format!("error during container init: {cause}")), "{}", chain(&error));
+            assert!(matches!(error, RuntimeError::Start(_)));
+            let (code, _, message) = machine.exited(&container.id).await;
+            assert_eq!((code, message), (128, chain(&error)));
+        }
+        let unknown = ContainerSpec { image_id: "sha256:0".into(), ..base.clone() };
+        let error = machine.runtime.create_container(&sandbox.id, unknown).await.unwrap_err();
+        assert_eq!(chain(&error), "image \"sha256:0\": not found");
+        let empty = ContainerSpec { command: vec![], ..base };
+        let error = machine.runtime.create_container(&sandbox.id, empty).await.unwrap_err();
+        assert_eq!(chain(&error), "failed to generate container spec: no command specified");
+    });
+}
+
+fn stop_with_grace_and_without() {
+    let machine = Machine::new();
+    run(async {
+        let polite = machine.start(machine.script("trap 'echo bye; exit 3' TERM; while :; do sleep 0.02; done").await).await;
+        let obstinate = machine.start(machine.script("trap '' TERM; echo up; while :; do sleep 0.02; done").await).await;
+        let mut tries = 0;
+        while !log_text(&machine.log_path()).contains("up") && tries < 1000 {
+            tries += 1;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        machine.runtime.stop_container(&polite, Duration::from_secs(20)).await.unwrap();
+        assert_eq!(machine.exited(&polite).await.0, 3);
+        machine.runtime.stop_container(&obstinate, Duration::from_millis(50)).await.unwrap();
+        assert_eq!(machine.exited(&obstinate).await.0, 137);
+        machine.runtime.stop_container(&obstinate, Duration::ZERO).await.unwrap();
+    });
+}
+
+fn out_of_memory() {
+    let machine = Machine::new();
+    run(async {
+        let mut spec = machine.script("x=$(yes); echo $x").await;
+        spec.resources = Resources { memory_limit: 16 << 20, ..Resources::default() };
+        let id = machine.start(spec).await;
+        let (code, oom_killed, _) = machine.exited(&id).await;
+        assert_eq!((code, oom_killed), (137, true));
+    });
+}
+
+fn exec_in_a_container() {
+    let machine = Machine::new();
+    run(async {
+        let mut spec = machine.script("sleep 1000").await;
+        spec.env = vec![("A".into(), "1".into())];
+        spec.security = Security { run_as_user: Some(7), ..Security::default() };
+        let id = machine.start(spec).await;
+        let exec = async |command: &[&str], millis| {
+            let command: Vec<String> = command.iter().map(|&c| c.to_owned()).collect();
+            machine.runtime.exec(&id, &command, Duration::from_millis(millis)).await
+        };
+        let done = exec(&["sh", "-c", "id -u; echo $A; hostname; echo err >&2; exit 5"], 20_000).await.unwrap();
+        assert_eq!((done.exit_code, String::from_utf8(done.output).unwrap()), (5, "7\n1\npod-0\nerr\n".to_owned()));
+        let long = exec(&["sh", "-c", "yes | head -c 100000"], 20_000).await.unwrap();
+        assert_eq!((long.exit_code, long.output.len()), (0, 10 << 10));
+        let left = exec(&["sh", "-c", "sleep 1000 & echo left"], 20_000).await.unwrap();
+        assert_eq!(left.output, b"left\n");
+        assert!(matches!(exec(&["sleep", "1000"], 100).await, Err(RuntimeError::Timeout(_))));
+        let error = exec(&["nope"], 20_000).await.unwrap_err().to_string();
+        assert!(error.ends_with("unable to start container process: exec: \"nope\": executable file not found in $PATH"), "{error}");
+        machine.runtime.stop_container(&id, Duration::ZERO).await.unwrap();
+        let error = exec(&["id"], 20_000).await.unwrap_err().to_string();
+        assert!(error.ends_with("container not running"), "{error}");
+    });
+}
+
+fn adoption() {
+    let mut machine = Machine::new();
+    run(async {
+        let running = machine.start(machine.script("while [ ! -e /tmp/stop ]; do sleep 0.02; done; exit 9").await).await;
+        let ended = machine.start(machine.script("exit 4").await).await;
+        assert_eq!(machine.exited(&ended).await.0, 4);
+        let before = machine.runtime.containers(None);
+        machine.reopen();
+        assert_eq!(machine.runtime.containers(None), before);
+        assert!(machine.runtime.sandboxes().iter().all(|sandbox| sandbox.is_ready()));
+        let stop = ["touch".to_owned(), "/tmp/stop".to_owned()];
+        machine.runtime.exec(&running, &stop, Duration::from_secs(20)).await.unwrap();
+        assert_eq!(machine.exited(&running).await.0, 9);
+
+        // A container whose shim was killed is not left running unwatched.
+        let orphan = machine.start(machine.script("sleep 1000").await).await;
+        let state = fs::read(machine.config.data_dir.join("containers").join(&orphan).join("state.json")).unwrap();
+        let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
+        let pid = |name: &str| nix::unistd::Pid::from_raw(i32::try_from(state[name]["pid"].as_i64().unwrap()).unwrap());
+        nix::sys::signal::kill(pid("shim"), nix::sys::signal::Signal::SIGKILL).unwrap();
+        assert_eq!(machine.exited(&orphan).await.0, 137);
+        machine.reopen();
+        assert!(matches!(machine.runtime.container(&orphan).unwrap().phase, Phase::Exited { exit_code: 137, .. }));
+    });
+}
+
+fn security() {
+    let machine = Machine::new();
+    run(async {
+        let script = "grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status; touch /file || echo read-only";
+        let check = async |security: Security| {
+            let mut spec = machine.script(script).await;
+            spec.security = security;
+            let (_, log) = machine.run_spec(spec).await;
+            log.lines().filter_map(|l| l.strip_prefix("stdout F ")).map(|l| l.replace('\t', " ")).collect::<Vec<_>>()
+        };
+        let default = check(Security::default()).await;
+        assert_eq!(default, ["CapEff: 00000000a80425fb", "CapBnd: 00000000a80425fb", "NoNewPrivs: 0"]);
+        let hardened = Security {
+            drop_capabilities: vec!["ALL".into()],
+            add_capabilities: vec!["NET_BIND_SERVICE".into()],
+            no_new_privileges: true,
+            read_only_root: true,
+            run_as_user: Some(1000),
+            ..Security::default()
+        };
+        let hardened = check(hardened).await;
+        assert_eq!(hardened, ["CapEff: 0000000000000000", "CapBnd: 0000000000000400", "NoNewPrivs: 1", "read-only"]);
+    });
+}

@@ -1,0 +1,3 @@
+//! Images from a registry.
+use crate::Test;
+pub(crate) const TESTS: &[Test] = &[];
