@@ -4,4 +4,5 @@ mod api;
 pub mod hollow;
 pub mod network;
 pub mod node;
+pub mod oci_runtime;
 pub mod runtime;

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 /// An image that is on this machine.
@@ -39,7 +40,7 @@ impl std::fmt::Debug for RegistryAuth {
 }
 
 /// What a pod's containers share.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SandboxConfig {
     /// `metadata.uid`.
     pub pod_uid: String,
@@ -70,12 +71,14 @@ pub struct Sandbox {
     pub config: SandboxConfig,
     /// File that holds the network namespace; `None` with `host_network`.
     pub netns: Option<PathBuf>,
+    /// Whether its namespaces are there. They are not after a reboot of the machine: then it can only be removed.
+    pub ready: bool,
     /// When it was made.
     pub created_at: Timestamp,
 }
 
 /// A mount from the machine into a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     /// Path on the machine; exists.
     pub host_path: PathBuf,
@@ -86,7 +89,7 @@ pub struct Mount {
 }
 
 /// Limits and shares of a container.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resources {
     /// cgroup v1 `cpu.shares`; converted for v2.
     pub cpu_shares: u64,
@@ -101,7 +104,7 @@ pub struct Resources {
 }
 
 /// Security of a container.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Security {
     /// User id, or the image's.
     pub run_as_user: Option<i64>,
@@ -122,7 +125,7 @@ pub struct Security {
 }
 
 /// One container to run.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerConfig {
     /// Name in the pod.
     pub name: String,

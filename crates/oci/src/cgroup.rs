@@ -169,10 +169,7 @@ mod tests {
         let hybrid = Cgroups::parse(hybrid);
         assert!(!hybrid.is_unified() && hybrid.controls("cpuacct") && hybrid.controls("memory") && !hybrid.controls("pids"));
         let dirs: Vec<_> = hybrid.dirs("/a/b").collect();
-        assert_eq!(
-            dirs,
-            ["cpu,cpuacct", "memory"].map(|tree| PathBuf::from(format!("/sys/fs/cgroup/{tree}/a/b")))
-        );
+        assert_eq!(dirs, ["cpu,cpuacct", "memory"].map(|tree| PathBuf::from(format!("/sys/fs/cgroup/{tree}/a/b"))));
         let unified = Cgroups::parse("30 25 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n");
         assert!(unified.is_unified());
     }

@@ -37,9 +37,7 @@ pub(crate) fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
 pub(crate) fn pidfd_send_signal(pidfd: impl AsFd, signal: libc::c_int) -> io::Result<()> {
     let no_info = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: a null siginfo is allowed and means what kill(2) sends; nothing else is a pointer.
-    let result = unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_fd().as_raw_fd(), signal, no_info, 0)
-    };
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_fd().as_raw_fd(), signal, no_info, 0) };
     Ok(Errno::result(result).map(drop)?)
 }
 

@@ -4,7 +4,6 @@ use std::{
     collections::VecDeque,
     ffi::{CStr, OsString},
     io,
-    os::fd::OwnedFd,
     path::{Component, Path, PathBuf},
 };
 
@@ -26,8 +25,6 @@ pub(crate) const OPAQUE_USER: &CStr = c"user.overlay.opaque";
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) stat: FileStat,
-    /// Opened with `O_PATH`.
-    pub(crate) fd: OwnedFd,
 }
 
 impl Node {
@@ -61,10 +58,7 @@ pub(crate) fn dot(path: &Path) -> &Path {
 /// What is at `path` below `root`; a symbolic link at its end is not followed.
 pub(crate) fn node(root: &Root, path: &Path) -> io::Result<Option<Node>> {
     match root.resolve_nofollow(dot(path)) {
-        Ok(handle) => {
-            let fd = OwnedFd::from(handle);
-            Ok(Some(Node { stat: fstat(&fd)?, fd }))
-        }
+        Ok(handle) => Ok(Some(Node { stat: fstat(&handle)? })),
         Err(error) => match io_error(error) {
             e if matches!(e.raw_os_error().map(Errno::from_raw), Some(Errno::ENOENT | Errno::ENOTDIR)) => Ok(None),
             e => Err(e),

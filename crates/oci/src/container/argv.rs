@@ -19,7 +19,8 @@ pub(crate) fn look_path(program: &str, path: &str) -> Result<PathBuf, String> {
             Err(Why::Permission) => Err(format!("{program:?}: permission denied")),
         };
     }
-    let found = path.split(':').filter(|dir| !dir.is_empty()).map(|dir| Path::new(dir).join(program)).find(|p| executable(p).is_ok());
+    let found =
+        path.split(':').filter(|dir| !dir.is_empty()).map(|dir| Path::new(dir).join(program)).find(|p| executable(p).is_ok());
     found.filter(|_| !program.is_empty()).ok_or_else(|| format!("{program:?}: executable file not found in $PATH"))
 }
 

@@ -20,7 +20,9 @@ use nix::{
         signal::{Signal, killpg},
         wait::{WaitStatus, waitpid},
     },
-    unistd::{ForkResult, Gid, Pid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2, setgroups, setresgid, setresuid, setsid},
+    unistd::{
+        ForkResult, Gid, Pid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2, setgroups, setresgid, setresuid, setsid,
+    },
 };
 use oci_spec::runtime::{Process, Spec};
 use serde::{Deserialize, Serialize};

@@ -71,7 +71,9 @@ pub(crate) fn execute(process: &Process) -> String {
     };
     let (args, env) = (text(process.args().as_ref()), text(process.env().as_ref()));
     reset_signals();
-    let Ok(path) = CString::new(program.as_os_str().as_bytes()) else { return format!("exec {}: invalid argument", program.display()) };
+    let Ok(path) = CString::new(program.as_os_str().as_bytes()) else {
+        return format!("exec {}: invalid argument", program.display());
+    };
     match execve(&path, &args, &env) {
         Ok(never) => match never {},
         Err(errno) => format!("exec {}: {}", program.display(), errno.desc().to_lowercase()),

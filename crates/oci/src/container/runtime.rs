@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{self, Read as _},
-    os::unix::process::CommandExt as _,
+    os::unix::{fs::DirBuilderExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -186,8 +186,10 @@ impl Runtime {
         let doing = |source| RuntimeError::Io { doing: format!("failed to open {}", config.data_dir.display()), source };
         let images = ImageStore::open(&config.data_dir, config.mirrors.clone(), config.layer_limits)?;
         let (sandboxes_dir, containers_dir) = (config.data_dir.join("sandboxes"), config.data_dir.join("containers"));
-        fs::create_dir_all(&sandboxes_dir).map_err(doing)?;
-        fs::create_dir_all(&containers_dir).map_err(doing)?;
+        for dir in [&sandboxes_dir, &containers_dir] {
+            // The environment of containers has secrets in it.
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(doing)?;
+        }
         let cgroups = Cgroups::detect().map_err(doing)?;
         let (exits, _) = broadcast::channel(EXITS);
         let inner = Arc::new(Inner {
@@ -537,5 +539,6 @@ fn new_id() -> io::Result<String> {
 fn own_capabilities() -> io::Result<u64> {
     let status = fs::read_to_string("/proc/thread-self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("CapPrm:"));
-    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).ok_or_else(|| io::Error::other("no CapPrm in /proc/self/status"))
+    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .ok_or_else(|| io::Error::other("no CapPrm in /proc/self/status"))
 }

@@ -65,8 +65,8 @@ impl Sandbox {
     /// Whether its namespaces are there. They are not after a reboot; containers cannot be started in it then.
     pub fn is_ready(&self) -> bool {
         let names = if self.spec.host_network { &["ipc", "uts"][..] } else { &["net", "ipc", "uts"] };
-        let holds = |name: &&str| statfs(&self.dir.join(name)).is_ok_and(|s| s.filesystem_type() == NAMESPACE_FILE_SYSTEM);
-        names.iter().all(|name| holds(&name))
+        let holds = |name: &str| statfs(&self.dir.join(name)).is_ok_and(|s| s.filesystem_type() == NAMESPACE_FILE_SYSTEM);
+        names.iter().all(|name| holds(name))
     }
 
     /// What its containers join.

@@ -106,8 +106,13 @@ pub(crate) fn generate(inputs: &Inputs<'_>) -> Result<Spec, SpecError> {
     let cwd = spec.working_dir.clone().or_else(|| image_config.working_dir().clone()).filter(|dir| !dir.is_empty());
     let capabilities = capabilities(&spec.security, inputs.own_capabilities)?;
     let set = || capabilities.iter().copied().collect::<HashSet<_>>();
-    let capabilities =
-        LinuxCapabilitiesBuilder::default().bounding(set()).effective(set()).permitted(set()).inheritable([]).ambient([]).build()?;
+    let capabilities = LinuxCapabilitiesBuilder::default()
+        .bounding(set())
+        .effective(set())
+        .permitted(set())
+        .inheritable([])
+        .ambient([])
+        .build()?;
     let mut groups: Vec<u32> = user.groups.iter().chain(&spec.security.supplemental_groups).copied().collect();
     groups.push(user.gid);
     groups.sort_unstable();
@@ -172,7 +177,8 @@ fn capabilities(security: &Security, own: u64) -> Result<Vec<Capability>, SpecEr
     if security.drop_capabilities.iter().any(is_all) {
         set.clear();
     }
-    let named = |name: &String| name.to_uppercase().trim_start_matches("CAP_").parse().map_err(|_| SpecError::Capability(name.clone()));
+    let named =
+        |name: &String| name.to_uppercase().trim_start_matches("CAP_").parse().map_err(|_| SpecError::Capability(name.clone()));
     for name in security.add_capabilities.iter().filter(|name| !is_all(name)) {
         let capability: Capability = named(name)?;
         if !set.contains(&capability) {
@@ -190,11 +196,47 @@ fn capabilities(security: &Security, own: u64) -> Result<Vec<Capability>, SpecEr
 /// Numbers of `linux/capability.h`.
 fn capability_of_bit(bit: u32) -> Option<Capability> {
     const NAMES: [&str; 41] = [
-        "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP", "LINUX_IMMUTABLE",
-        "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO",
-        "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME",
-        "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG",
-        "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE",
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "DAC_READ_SEARCH",
+        "FOWNER",
+        "FSETID",
+        "KILL",
+        "SETGID",
+        "SETUID",
+        "SETPCAP",
+        "LINUX_IMMUTABLE",
+        "NET_BIND_SERVICE",
+        "NET_BROADCAST",
+        "NET_ADMIN",
+        "NET_RAW",
+        "IPC_LOCK",
+        "IPC_OWNER",
+        "SYS_MODULE",
+        "SYS_RAWIO",
+        "SYS_CHROOT",
+        "SYS_PTRACE",
+        "SYS_PACCT",
+        "SYS_ADMIN",
+        "SYS_BOOT",
+        "SYS_NICE",
+        "SYS_RESOURCE",
+        "SYS_TIME",
+        "SYS_TTY_CONFIG",
+        "MKNOD",
+        "LEASE",
+        "AUDIT_WRITE",
+        "AUDIT_CONTROL",
+        "SETFCAP",
+        "MAC_OVERRIDE",
+        "MAC_ADMIN",
+        "SYSLOG",
+        "WAKE_ALARM",
+        "BLOCK_SUSPEND",
+        "AUDIT_READ",
+        "PERFMON",
+        "BPF",
+        "CHECKPOINT_RESTORE",
     ];
     NAMES.get(bit as usize)?.parse().ok()
 }

@@ -33,7 +33,9 @@ pub enum UserError {
 
 /// Resolves the image's `user[:group]`, unless ids are given.
 pub(crate) fn resolve(image: &Stack, user: &str, run_as_user: Option<u32>, run_as_group: Option<u32>) -> Result<User, UserError> {
-    let read = |path: &str| image.read(Path::new(path), FILE_BYTES).map(|b| String::from_utf8_lossy(&b.unwrap_or_default()).into_owned());
+    let read = |path: &str| {
+        image.read(Path::new(path), FILE_BYTES).map(|b| String::from_utf8_lossy(&b.unwrap_or_default()).into_owned())
+    };
     resolve_in(&read("etc/passwd")?, &read("etc/group")?, user, run_as_user, run_as_group)
 }
 

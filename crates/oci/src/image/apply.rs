@@ -105,8 +105,7 @@ impl Applier {
     fn make(&mut self, head: &Head, body: &mut impl Read) -> io::Result<()> {
         let parent = self.directory(&head.parent)?;
         let name = head.name.as_os_str();
-        let attributes =
-            Attributes { mode: head.mode, uid: head.uid, gid: head.gid, mtime: head.mtime, xattrs: &head.xattrs };
+        let attributes = Attributes { mode: head.mode, uid: head.uid, gid: head.gid, mtime: head.mtime, xattrs: &head.xattrs };
         match &head.kind {
             Kind::Directory => return self.make_directory(&parent, name, &attributes),
             Kind::Opaque => return self.mark_opaque(&parent),
@@ -248,13 +247,8 @@ impl Applier {
         }
         let Some((node, root)) = self.lowers.find(&target)? else { return Err(Errno::ENOENT.into()) };
         let stat = node.stat;
-        let attributes = Attributes {
-            mode: stat.st_mode & 0o7777,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-            mtime: stat.st_mtime,
-            xattrs: &[],
-        };
+        let attributes =
+            Attributes { mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid, mtime: stat.st_mtime, xattrs: &[] };
         if node.kind() != SFlag::S_IFREG {
             return Err(Errno::EPERM.into());
         }

@@ -36,9 +36,7 @@ pub(crate) async fn answer(
         return header(&format!("Bearer {token}"));
     }
     match (of_scheme("Basic"), credential) {
-        (Some(_), Some(credential)) => {
-            header(&http_auth::basic::encode_credentials(&credential.username, &credential.password))
-        }
+        (Some(_), Some(credential)) => header(&http_auth::basic::encode_credentials(&credential.username, &credential.password)),
         (Some(_), None) => Err(RegistryError::Denied("authorization failed: no basic auth credentials".to_owned())),
         (None, _) => Err(denied()),
     }
@@ -50,7 +48,8 @@ async fn fetch_token(
     repository: &str,
     credential: Option<&Credential>,
 ) -> Result<String, RegistryError> {
-    let param = |name: &str| challenge.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v.to_unescaped());
+    let param =
+        |name: &str| challenge.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v.to_unescaped());
     let realm = param("realm").unwrap_or_default();
     let mut url = Url::parse(&realm).map_err(|_| RegistryError::Denied(format!("invalid token realm {realm:?}")))?;
     // Always the pull scope of this repository: a server's own idea of the scope may be wider.
@@ -65,7 +64,11 @@ async fn fetch_token(
     let response = do_request(request, "Get", &url).await?;
     let status = response.status();
     if status != StatusCode::OK {
-        return Err(RegistryError::Token { anonymous: if credential.is_some() { "oauth" } else { "anonymous" }, url, status });
+        return Err(RegistryError::Token {
+            anonymous: if credential.is_some() { "oauth" } else { "anonymous" },
+            url: url.to_string(),
+            status,
+        });
     }
     let body = body_at_most(response, TOKEN_BODY_BYTES, &url).await?;
     let parsed: Option<TokenResponse> = serde_json::from_slice(&body).ok();

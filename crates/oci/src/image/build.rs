@@ -52,7 +52,7 @@ impl ImageStore {
         let (store, image) = (self.clone(), name.clone());
         let built = tokio::task::spawn_blocking(move || store.build_blocking(&image, &entries, config)).await;
         let built = built.unwrap_or_else(|e| Err(PullError::Io(io::Error::other(e))));
-        built.map_err(|source| StoreError::Build { reference: name.to_string(), source })
+        built.map_err(|error| StoreError::Build { reference: name.to_string(), source: Box::new(error) })
     }
 
     fn build_blocking(&self, name: &ImageName, entries: &[BuildEntry], config: Config) -> Result<ImageRecord, PullError> {
@@ -60,8 +60,7 @@ impl ImageStore {
         let diff_id = write_archive(&archive, entries)?;
         let blob_size = fs::metadata(&archive)?.len();
         fs::rename(&archive, self.content.path(&diff_id)?)?;
-        let layer =
-            LayerSource { blob_digest: diff_id.clone(), blob_size, diff_id: diff_id.clone(), chain_id: diff_id.clone() };
+        let layer = LayerSource { blob_digest: diff_id.clone(), blob_size, diff_id: diff_id.clone(), chain_id: diff_id.clone() };
         self.unpack_missing(std::slice::from_ref(&layer))?;
         fs::remove_file(self.content.path(&diff_id)?)?;
         let config = configuration(config, diff_id.clone()).map_err(io::Error::other)?;

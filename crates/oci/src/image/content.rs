@@ -182,7 +182,7 @@ impl Ingest {
             self.hasher = Sha256::new();
             self.written = 0;
         }
-        let failed = |cause: String| RegistryError::Request { method: "Get", url: url.clone(), cause };
+        let failed = |cause: String| RegistryError::Request { method: "Get", url: url.to_string(), cause };
         while let Some(chunk) = response.chunk().await.map_err(|e| failed(cause(&e, &url)))? {
             self.written += chunk.len() as u64;
             if self.written > size {

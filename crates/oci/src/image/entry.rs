@@ -69,7 +69,16 @@ impl Head {
         let mtime = i64::try_from(header.mtime().unwrap_or(0)).unwrap_or(0);
         let kind = match whiteout(&name) {
             Some((Kind::Whiteout, hidden)) => {
-                return Ok(Self { parent: names.iter().collect(), name: hidden, kind: Kind::Whiteout, mode, uid, gid, mtime, xattrs: Vec::new() });
+                return Ok(Self {
+                    parent: names.iter().collect(),
+                    name: hidden,
+                    kind: Kind::Whiteout,
+                    mode,
+                    uid,
+                    gid,
+                    mtime,
+                    xattrs: Vec::new(),
+                });
             }
             Some((kind, _)) => kind,
             None => kind(entry, &malformed)?,
@@ -101,7 +110,8 @@ fn kind<R: Read>(entry: &tar::Entry<'_, R>, malformed: &impl Fn(&str) -> LayerEr
         Ok::<_, LayerError>(PathBuf::from(OsString::from_vec(bytes.into_owned())))
     };
     let device = || {
-        let part = |value: std::io::Result<Option<u32>>| value.ok().flatten().map(u64::from).ok_or_else(|| malformed("invalid device"));
+        let part =
+            |value: std::io::Result<Option<u32>>| value.ok().flatten().map(u64::from).ok_or_else(|| malformed("invalid device"));
         Ok::<_, LayerError>(nix::sys::stat::makedev(part(header.device_major())?, part(header.device_minor())?))
     };
     Ok(match header.entry_type() {

@@ -60,21 +60,27 @@ pub(crate) async fn read(registry: &Registry, digest: &str, body: Option<Bytes>)
 }
 
 enum Either {
-    Manifest(ImageManifest),
-    Index(ImageIndex),
+    Manifest(Box<ImageManifest>),
+    Index(Box<ImageIndex>),
 }
 
 fn parse(body: &[u8], digest: &str) -> Result<Either, PullError> {
     let error = |why: String| PullError::Manifest { digest: digest.to_owned(), why };
     let value: serde_json::Value = serde_json::from_slice(body).map_err(|e| error(e.to_string()))?;
     if value.get("schemaVersion").and_then(serde_json::Value::as_u64) != Some(2) {
-        return Err(error("media type \"application/vnd.docker.distribution.manifest.v1+prettyjws\" is no longer supported".to_owned()));
+        return Err(error(
+            "media type \"application/vnd.docker.distribution.manifest.v1+prettyjws\" is no longer supported".to_owned(),
+        ));
     }
     // As containerd: both at once would mean different images to different clients.
     match (value.get("manifests").is_some(), value.get("layers").is_some() || value.get("config").is_some()) {
         (true, true) => Err(error("both manifests and layers: ambiguous".to_owned())),
-        (true, false) => serde_json::from_value(value).map(Either::Index).map_err(|e| error(e.to_string())),
-        (false, _) => serde_json::from_value(value).map(Either::Manifest).map_err(|e| error(e.to_string())),
+        (true, false) => {
+            serde_json::from_value(value).map(|index| Either::Index(Box::new(index))).map_err(|e| error(e.to_string()))
+        }
+        (false, _) => {
+            serde_json::from_value(value).map(|manifest| Either::Manifest(Box::new(manifest))).map_err(|e| error(e.to_string()))
+        }
     }
 }
 
@@ -94,12 +100,13 @@ fn layers(descriptors: &[Descriptor], diff_ids: &[String]) -> Result<Vec<LayerSo
     if descriptors.len() > LAYERS {
         return Err(format!("max depth exceeded: {} layers, at most {LAYERS}", descriptors.len()));
     }
-    let sources = descriptors.iter().zip(chain_ids(diff_ids)).zip(diff_ids).map(|((descriptor, chain_id), diff_id)| LayerSource {
-        blob_digest: descriptor.digest().to_string(),
-        blob_size: descriptor.size(),
-        diff_id: diff_id.clone(),
-        chain_id,
-    });
+    let sources =
+        descriptors.iter().zip(chain_ids(diff_ids)).zip(diff_ids).map(|((descriptor, chain_id), diff_id)| LayerSource {
+            blob_digest: descriptor.digest().to_string(),
+            blob_size: descriptor.size(),
+            diff_id: diff_id.clone(),
+            chain_id,
+        });
     Ok(sources.collect())
 }
 

@@ -83,12 +83,12 @@ impl ImageStore {
         for credential in credentials.iter().map(Some).chain([None]) {
             match self.pull_as(name, credential.cloned()).await {
                 Err(error) if error.is_refusal() => first_refusal = first_refusal.or(Some(error)),
-                Err(source) => return Err(StoreError::Pull { reference: name.to_string(), source }),
+                Err(error) => return Err(StoreError::Pull { reference: name.to_string(), source: Box::new(error) }),
                 Ok(record) => return Ok(record),
             }
         }
         let source = first_refusal.expect("the loop ends only after a refusal");
-        Err(StoreError::Pull { reference: name.to_string(), source })
+        Err(StoreError::Pull { reference: name.to_string(), source: Box::new(source) })
     }
 
     async fn pull_as(&self, name: &ImageName, credential: Option<Credential>) -> Result<ImageRecord, PullError> {
@@ -102,7 +102,10 @@ impl ImageStore {
         let contents = read(&registry, &resolved.digest, resolved.body).await?;
         let _active = self.active.enter();
         let missing: Vec<_> = contents.layers.iter().filter(|layer| !self.layer_dir(&layer.chain_id).exists()).cloned().collect();
-        let fetches = missing.iter().map(|layer| self.content.fetch_once(&self.turns, &registry, &layer.blob_digest, layer.blob_size));
+        let mut fetches = Vec::with_capacity(missing.len());
+        for layer in &missing {
+            fetches.push(self.content.fetch_once(&self.turns, &registry, &layer.blob_digest, layer.blob_size));
+        }
         futures::stream::iter(fetches).buffer_unordered(PARALLEL).try_collect::<Vec<_>>().await?;
         self.keep(name, &resolved.digest, &registry, contents).await
     }

@@ -62,7 +62,7 @@ pub enum RegistryError {
         /// `anonymous` or `oauth`.
         anonymous: &'static str,
         /// The token server.
-        url: Url,
+        url: String,
         /// Its answer.
         status: StatusCode,
     },
@@ -72,7 +72,7 @@ pub enum RegistryError {
         /// `Head` or `Get`.
         method: &'static str,
         /// Where to.
-        url: Url,
+        url: String,
         /// What went wrong, worded as Go's net package does.
         cause: String,
     },
@@ -82,7 +82,7 @@ pub enum RegistryError {
         /// `HEAD` or `GET`.
         method: Method,
         /// Where to.
-        url: Url,
+        url: String,
         /// The answer.
         status: StatusCode,
     },
@@ -90,7 +90,7 @@ pub enum RegistryError {
     #[error("response of {url} is larger than {limit} bytes")]
     TooLarge {
         /// Where from.
-        url: Url,
+        url: String,
         /// The bound.
         limit: usize,
     },
@@ -234,19 +234,19 @@ impl Registry {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 Err(RegistryError::Denied("insufficient_scope: authorization failed".to_owned()))
             }
-            status => Err(RegistryError::Status { method, url: url.clone(), status }),
+            status => Err(RegistryError::Status { method, url: url.to_string(), status }),
         }
     }
 }
 
 /// Sends, and words a failure as containerd does.
 pub(crate) async fn do_request(request: RequestBuilder, method: &'static str, url: &Url) -> Result<Response, RegistryError> {
-    request.send().await.map_err(|error| RegistryError::Request { method, url: url.clone(), cause: cause(&error, url) })
+    request.send().await.map_err(|error| RegistryError::Request { method, url: url.to_string(), cause: cause(&error, url) })
 }
 
 /// The body, if it is no larger than `limit`.
 pub(crate) async fn body_at_most(mut response: Response, limit: usize, url: &Url) -> Result<Bytes, RegistryError> {
-    let too_large = || RegistryError::TooLarge { url: url.clone(), limit };
+    let too_large = || RegistryError::TooLarge { url: url.to_string(), limit };
     let announced = response.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large());
@@ -254,7 +254,7 @@ pub(crate) async fn body_at_most(mut response: Response, limit: usize, url: &Url
     let mut body = Vec::with_capacity(announced.unwrap_or(0));
     loop {
         let chunk = response.chunk().await;
-        let chunk = chunk.map_err(|e| RegistryError::Request { method: "Get", url: url.clone(), cause: cause(&e, url) })?;
+        let chunk = chunk.map_err(|e| RegistryError::Request { method: "Get", url: url.to_string(), cause: cause(&e, url) })?;
         let Some(chunk) = chunk else { return Ok(body.into()) };
         if body.len() + chunk.len() > limit {
             return Err(too_large());

@@ -13,12 +13,7 @@ use std::{
 
 use tokio::sync::OwnedMutexGuard;
 
-use super::{
-    ImageName, ImageRecord, LayerLimits, MirrorTable,
-    content::Content,
-    pull::PullError,
-    registry::Clients,
-};
+use super::{ImageName, ImageRecord, LayerLimits, MirrorTable, content::Content, pull::PullError, registry::Clients};
 use crate::durable::write_atomically;
 
 /// Why the store could not do what it was asked for.
@@ -31,7 +26,7 @@ pub enum StoreError {
         reference: String,
         /// Why.
         #[source]
-        source: PullError,
+        source: Box<PullError>,
     },
     /// An image could not be built.
     #[error("failed to build image \"{reference}\"")]
@@ -40,7 +35,7 @@ pub enum StoreError {
         reference: String,
         /// Why.
         #[source]
-        source: PullError,
+        source: Box<PullError>,
     },
     /// There is no such image.
     #[error("image {0:?}: not found")]

@@ -175,7 +175,10 @@ fn exec_in_a_container() {
         assert_eq!(left.output, b"left\n");
         assert!(matches!(exec(&["sleep", "1000"], 100).await, Err(RuntimeError::Timeout(_))));
         let error = exec(&["nope"], 20_000).await.unwrap_err().to_string();
-        assert!(error.ends_with("unable to start container process: exec: \"nope\": executable file not found in $PATH"), "{error}");
+        assert!(
+            error.ends_with("unable to start container process: exec: \"nope\": executable file not found in $PATH"),
+            "{error}"
+        );
         machine.runtime.stop_container(&id, Duration::ZERO).await.unwrap();
         let error = exec(&["id"], 20_000).await.unwrap_err().to_string();
         assert!(error.ends_with("container not running"), "{error}");

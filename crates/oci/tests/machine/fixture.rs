@@ -54,7 +54,9 @@ impl Machine {
             entry("etc/group", 0o644, BuildSource::Bytes(b"root:x:0:\nweb:x:8:\nextra:x:9:web\n".to_vec())),
             entry("tmp", 0o1777, BuildSource::Directory),
         ];
-        for applet in ["sh", "sleep", "cat", "id", "echo", "env", "ls", "touch", "kill", "hostname", "head", "stat", "grep", "yes"] {
+        for applet in
+            ["sh", "sleep", "cat", "id", "echo", "env", "ls", "touch", "kill", "hostname", "head", "stat", "grep", "yes"]
+        {
             entries.push(entry(&format!("bin/{applet}"), 0o777, BuildSource::Symlink("busybox".into())));
         }
         self.runtime.images().build(&name, entries, config).await.unwrap()
