@@ -1,7 +1,8 @@
 //! `cargo xtask schema`: writes the table of API facts that `windlass-api` embeds, from the published `.proto` files.
 //!
 //! Run it by hand when Kubernetes moves; CI builds use the committed table. Only facts are taken: names, numbers, types and
-//! the `+markers` of comments, never a sentence. What `.proto` files do not say about the Go types is in `schema/go.txt`.
+//! the `+markers` of comments, never a sentence. What `.proto` files do not say about the Go types is in `schema/go.txt`, what came
+//! after them in `schema/later.txt`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -93,7 +94,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let set = compiler.file_descriptor_set();
         let file = set.file.iter().find(|file| file.name() == path).context("the compiled file is in its own set")?;
         writeln!(table, "p {name} {group_version}")?;
-        write_package(&mut table, directory, file, &go)?;
+        let mut messages = read_package(directory, file, &go)?;
+        add_later(&mut messages, directory, include_str!("schema/later.txt"))?;
+        for (name, message) in messages {
+            writeln!(table, "m {name}{}", message.flags)?;
+            for field in message.fields {
+                writeln!(table, "{field}")?;
+            }
+        }
     }
     std::fs::write(&options.output, table).with_context(|| format!("write {}", options.output.display()))
 }
@@ -102,7 +110,7 @@ const HEADER: &str = "\
 # Facts about the types of the Kubernetes API, written by `cargo xtask schema`; do not edit.
 # p <package in OpenAPI> <group/version>
 # m <message> [kind] [atomic]
-# <field> <protobuf number> <type> [!] [*] [flag]...
+# <field> <protobuf number, 0 where unknown> <type> [!] [*] [flag]...
 #   type: [] for a list, {} for a map from strings, then a scalar, a special type, or a message (alias.Name in another package)
 #   ! required; * Go pointer, explicit zeros count; via=N inside the embedded message number N; go=T Go type of the scalar;
 #   merge[=KEY], retain, replace: patch strategy; list=map:KEYS|set|atomic; atomic: struct or map owned as a whole; default=JSON
@@ -210,97 +218,122 @@ fn comments(file: &FileDescriptorProto) -> HashMap<&[i32], Markers> {
     locations.map(|location| (location.path.as_slice(), Markers::read(location.leading_comments()))).collect()
 }
 
-fn write_package(
-    table: &mut String,
+/// The lines of one message.
+#[derive(Debug, Default)]
+struct Lines {
+    /// What follows the name.
+    flags: String,
+    fields: Vec<String>,
+}
+
+fn read_package(
     directory: &str,
     file: &FileDescriptorProto,
     go: &BTreeMap<(String, String), GoMessage>,
-) -> Result<()> {
+) -> Result<BTreeMap<String, Lines>> {
     let comments = comments(file);
     let none = Markers::default();
     let unknown = GoMessage::default();
     let package = format!(".{}", file.package());
     let markers = |path: &[i32]| comments.get(path).unwrap_or(&none);
+    let go_message = |name: &str| go.get(&(directory.to_owned(), name.to_owned())).unwrap_or(&unknown);
     let all: HashMap<&str, (i32, &DescriptorProto)> =
         file.message_type.iter().zip(0..).map(|(message, index)| (message.name(), (index, message))).collect();
+    let mut messages = BTreeMap::new();
     for (message, index) in file.message_type.iter().zip(0..) {
         let name = message.name();
         if SPECIAL.iter().any(|special| special.0 == format!("{package}.{name}")) || matches!(name, "Duration" | "Timestamp") {
             continue;
         }
-        let go_message = go.get(&(directory.to_owned(), name.to_owned())).unwrap_or(&unknown);
-        let kind = if go_message.kind { " kind" } else { "" };
+        let facts = go_message(name);
+        let kind = if facts.kind { " kind" } else { "" };
         let atomic = if markers(&[4, index]).atomic { " atomic" } else { "" };
-        writeln!(table, "m {name}{kind}{atomic}")?;
+        let mut fields = Vec::new();
         for (field, position) in message.field.iter().zip(0..) {
-            let of_go = go_message.fields.get(field.name()).cloned().unwrap_or_default();
-            if of_go.inline {
-                let (embedded_index, embedded) = field
-                    .type_name()
-                    .rsplit('.')
-                    .next()
-                    .and_then(|name| all.get(name))
-                    .context("an embedded message of the package")?;
-                let facts = go.get(&(directory.to_owned(), embedded.name().to_owned())).unwrap_or(&unknown);
-                for (inner, inner_position) in embedded.field.iter().zip(0..) {
-                    let inner_go = facts.fields.get(inner.name()).cloned().unwrap_or_default();
-                    let path = [4, *embedded_index, 2, inner_position];
-                    write_field(table, &package, embedded, inner, &inner_go, markers(&path), Some(field.number()))?;
+            let of_go = facts.fields.get(field.name()).cloned().unwrap_or_default();
+            if !of_go.inline {
+                fields.extend(field_line(&package, message, field, &of_go, markers(&[4, index, 2, position]), None)?);
+                continue;
+            }
+            let embedded_name = field.type_name().rsplit('.').next().unwrap_or_default();
+            let (embedded_index, embedded) = all.get(embedded_name).context("an embedded message is of the same package")?;
+            for (inner, inner_position) in embedded.field.iter().zip(0..) {
+                let of_go = go_message(embedded_name).fields.get(inner.name()).cloned().unwrap_or_default();
+                let markers = markers(&[4, *embedded_index, 2, inner_position]);
+                fields.extend(field_line(&package, embedded, inner, &of_go, markers, Some(field.number()))?);
+            }
+        }
+        messages.insert(name.to_owned(), Lines { flags: format!("{kind}{atomic}"), fields });
+    }
+    Ok(messages)
+}
+
+/// Lays `schema/later.txt` over one package.
+fn add_later(messages: &mut BTreeMap<String, Lines>, directory: &str, text: &str) -> Result<()> {
+    let mut current: Option<&mut Lines> = None;
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        match line.strip_prefix("  ") {
+            None => {
+                let (package, name) = line.split_once(' ').with_context(|| format!("no message in {line:?}"))?;
+                current = (package == directory).then(|| messages.entry(name.to_owned()).or_default());
+            }
+            Some(field) => {
+                let Some(message) = &mut current else { continue };
+                match field.strip_prefix("- ") {
+                    Some(gone) => message.fields.retain(|line| line.split(' ').next() != Some(gone)),
+                    None => message.fields.push(field.to_owned()),
                 }
-            } else {
-                write_field(table, &package, message, field, &of_go, markers(&[4, index, 2, position]), None)?;
             }
         }
     }
     Ok(())
 }
 
-fn write_field(
-    table: &mut String,
+/// `None` for a field that JSON does not have.
+fn field_line(
     package: &str,
     message: &DescriptorProto,
     field: &FieldDescriptorProto,
     go: &GoField,
     markers: &Markers,
     via: Option<i32>,
-) -> Result<()> {
+) -> Result<Option<String>> {
     let name = go.json.as_deref().unwrap_or(field.name());
     if name == "-" {
-        return Ok(());
+        return Ok(None);
     }
-    write!(table, "{name} {} {}", field.number(), field_type(package, message, field)?)?;
+    let mut line = format!("{name} {} {}", field.number(), field_type(package, message, field)?);
     if !markers.optional && !go.omitted_when_empty {
-        table.push_str(" !");
+        line.push_str(" !");
     }
     if go.pointer {
-        table.push_str(" *");
+        line.push_str(" *");
     }
     if let Some(number) = via {
-        write!(table, " via={number}")?;
+        write!(line, " via={number}")?;
     }
     if !go.type_name.is_empty() {
-        write!(table, " go={}", go.type_name)?;
+        write!(line, " go={}", go.type_name)?;
     }
     for strategy in &markers.strategies {
         match (strategy.as_str(), &markers.merge_key) {
-            ("merge", Some(key)) => write!(table, " merge={key}")?,
-            ("retainKeys", _) => table.push_str(" retain"),
-            (other, _) => write!(table, " {other}")?,
+            ("merge", Some(key)) => write!(line, " merge={key}")?,
+            ("retainKeys", _) => line.push_str(" retain"),
+            (other, _) => write!(line, " {other}")?,
         }
     }
     match markers.list.as_deref() {
-        Some("map") => write!(table, " list=map:{}", markers.keys.join(","))?,
-        Some(kind) => write!(table, " list={kind}")?,
+        Some("map") => write!(line, " list=map:{}", markers.keys.join(","))?,
+        Some(kind) => write!(line, " list={kind}")?,
         None => {}
     }
     if markers.atomic {
-        table.push_str(" atomic");
+        line.push_str(" atomic");
     }
     if let Some(default) = &markers.default {
-        write!(table, " default={default}")?;
+        write!(line, " default={default}")?;
     }
-    table.push('\n');
-    Ok(())
+    Ok(Some(line))
 }
 
 fn field_type(package: &str, message: &DescriptorProto, field: &FieldDescriptorProto) -> Result<String> {

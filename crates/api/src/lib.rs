@@ -12,6 +12,7 @@ pub mod discovery;
 pub mod events;
 pub mod kind;
 pub mod names;
+pub mod openapi;
 pub mod patch;
 pub mod pod;
 pub mod quantity;

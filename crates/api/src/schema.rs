@@ -73,7 +73,7 @@ pub enum ListType {
 pub struct Field {
     /// Name in JSON.
     pub name: &'static str,
-    /// Number in protobuf.
+    /// Number in protobuf; 0 where this build does not know it, and protobuf leaves the field out.
     pub number: u32,
     /// Number of the embedded message that holds it in protobuf, though not in JSON; 0 where there is none.
     pub via: u32,
@@ -148,7 +148,7 @@ impl Message {
 
     /// The field with that number in protobuf; `via` is 0 outside of embedded messages.
     pub fn field_numbered(&self, number: u32, via: u32) -> Option<&Field> {
-        self.fields.iter().find(|field| field.number == number && field.via == via)
+        self.fields.iter().find(|field| field.number == number && field.via == via && number != 0)
     }
 
     /// Whether protobuf keeps some of its fields in the embedded message of that number.

@@ -28,7 +28,7 @@ fn encode_message(message: &Message, object: &Map<String, Value>) -> Vec<u8> {
     let mut out = Vec::new();
     let mut embedded: Vec<(u32, Vec<u8>)> = Vec::new();
     for (key, value) in object {
-        let Some(field) = message.field(key).filter(|_| !value.is_null()) else { continue };
+        let Some(field) = message.field(key).filter(|field| field.number != 0 && !value.is_null()) else { continue };
         if field.via == 0 {
             encode_field(&mut out, field, value);
             continue;

@@ -76,13 +76,13 @@ pub(super) fn write_varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Writes a field that holds a varint.
-pub(super) fn write_number(out: &mut Vec<u8>, number: u32, value: u64) {
+pub(crate) fn write_number(out: &mut Vec<u8>, number: u32, value: u64) {
     write_varint(out, u64::from(number) << 3 | u64::from(VARINT));
     write_varint(out, value);
 }
 
 /// Writes a length-delimited field.
-pub(super) fn write_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
+pub(crate) fn write_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
     write_varint(out, u64::from(number) << 3 | u64::from(BYTES));
     write_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
