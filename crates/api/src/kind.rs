@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::{columns::Column, validation::FieldError};
+use crate::{
+    columns::Column,
+    validation::{self, FieldError, NameRule},
+};
 
 pub mod apps;
 pub mod coordination;
@@ -209,24 +212,36 @@ impl Kind {
         self.subresources.contains(&subresource)
     }
 
-    /// Mistakes in a new object.
-    pub fn validate(&self, _object: &Value) -> Vec<FieldError> {
-        Vec::new()
+    /// Mistakes in a new object, which has its name, defaults and initial values by now.
+    pub fn validate(&self, object: &Value) -> Vec<FieldError> {
+        let rule = NameRule::of(self.group, self.kind);
+        let mut errors = validation::metadata(&object["metadata"], self.namespaced, rule, "metadata");
+        errors.extend(validation::create(self.group, self.kind, object));
+        errors
     }
 
     /// Mistakes in a change of the main resource.
-    pub fn validate_update(&self, _new: &Value, _old: &Value) -> Vec<FieldError> {
-        Vec::new()
+    pub fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+        let mut errors = validation::metadata_update(&new["metadata"], &old["metadata"], "metadata");
+        errors.extend(validation::update(self.group, self.kind, new, old));
+        errors
     }
 
     /// Mistakes in a write to `/status`.
-    pub fn validate_status(&self, _new: &Value, _old: &Value) -> Vec<FieldError> {
-        Vec::new()
+    pub fn validate_status(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+        let mut errors = validation::metadata_update(&new["metadata"], &old["metadata"], "metadata");
+        errors.extend(validation::status(self.group, self.kind, new, old));
+        errors
     }
 
-    /// `Warning:` headers for a write that is allowed all the same.
-    pub fn warnings(&self, _object: &Value) -> Vec<String> {
-        Vec::new()
+    /// `Warning:` headers for a new object that is allowed all the same.
+    pub fn creation_warnings(&self, object: &Value) -> Vec<String> {
+        validation::creation_warnings(self.group, self.kind, object)
+    }
+
+    /// `Warning:` headers for a change that is allowed all the same.
+    pub fn warnings(&self, object: &Value) -> Vec<String> {
+        validation::warnings(self.group, self.kind, object)
     }
 
     /// Fills in upstream's defaults; idempotent.

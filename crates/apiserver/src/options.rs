@@ -138,7 +138,8 @@ impl Options {
             pki,
             service_cidr: Cidr { address: Ipv4Addr::new(10, 96, 0, 0), prefix: 16 },
             node_ports: 30000..=32767,
-            advertise: (Ipv4Addr::LOCALHOST, 6443),
+            // Endpoints refuse loopback, which leads every pod to itself: a placeholder (RFC 5737) until there are pods.
+            advertise: (Ipv4Addr::new(192, 0, 2, 1), 6443),
             nodes: Arc::new(NoNodes),
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),

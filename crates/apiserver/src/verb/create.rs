@@ -87,14 +87,15 @@ pub(crate) async fn create(call: &Call, mut object: Value, books: Books, dry_run
 async fn store(call: &Call, object: &mut Value, dry_run: bool) -> Result<Outcome, Status> {
     let (kind, server) = (call.kind, &call.server);
     let name = metadata::text(object, "name").to_owned();
+    // What is given out here is validated too.
+    let reservation = reserve(call, object, None)?;
     let errors = kind.validate(object);
     if !errors.is_empty() {
         return Err(Status::invalid(kind.group, kind.kind, &name, &errors));
     }
-    for warning in kind.warnings(object) {
+    for warning in kind.creation_warnings(object) {
         call.warn(warning);
     }
-    let reservation = reserve(call, object, None)?;
     let key = registry::key(kind, &call.namespace, &name);
     let exists = || Status::already_exists(kind.resource(), &name);
     if dry_run {
