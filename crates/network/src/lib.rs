@@ -1,6 +1,7 @@
 //! Pod network, Services as kernel rules, draining, published ports.
 
 mod cidr;
+mod dns;
 pub mod holder;
 mod machine;
 mod netfilter;
@@ -11,6 +12,7 @@ pub use cidr::{Cidr, CidrError};
 pub use holder::Holder;
 pub use machine::Machine;
 pub use pod::PodNetwork;
+pub use proxy::{Options, RunError, run};
 
 use std::net::Ipv4Addr;
 

@@ -1,6 +1,12 @@
 //! The loop: hear all there is to hear, settle, and tell whoever waits for it.
 
-use std::{collections::BTreeSet, io, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io,
+    net::IpAddr,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
@@ -14,9 +20,12 @@ use super::{
     Proxy, Settled,
     publish::{Wanted, publish},
     unrouted::acknowledge,
-    watch::{Change, Heard, watch},
+    watch::{Change, Heard, Identity, watch},
 };
-use crate::{Addresses, Holder, Machine};
+use crate::{
+    Addresses, Holder, Machine,
+    dns::{self, SharedZone, Zone},
+};
 
 /// Pause after a transaction that the kernel refused.
 const RETRY: Duration = Duration::from_millis(200);
@@ -54,10 +63,14 @@ pub async fn run(
     options: Options,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
-    let proxy = Proxy::open(&machine, options.addresses, &options.node).await.map_err(RunError::PacketFilter)?;
+    let addresses = options.addresses;
+    let proxy = Proxy::open(&machine, addresses.clone(), &options.node).await.map_err(RunError::PacketFilter)?;
+    let zone = SharedZone::new(Zone::new(addresses.clone()).into());
     let (wanted, wants) = watch::channel(Vec::new());
     let mut tasks = JoinSet::new();
-    let mut routing = Routing { client: client.clone(), proxy: Some(proxy), incomplete: KINDS.into(), wanted };
+    tasks.spawn(dns::serve(machine, addresses.clone(), zone.clone()));
+    tasks.spawn(dns::announce(client.clone(), addresses));
+    let mut routing = Routing { client: client.clone(), proxy: Some(proxy), zone, incomplete: KINDS.into(), wanted };
     let mut heard = watch(&client);
     let mut publishing = Some((client, holder, options.publish_address, wants));
     let mut wake = Wake::Never;
@@ -115,24 +128,42 @@ struct Routing {
     proxy: Option<Proxy>,
     /// Kinds of which not all objects have been heard yet: rules made of half of them would cut off the other half.
     incomplete: BTreeSet<&'static str>,
+    zone: SharedZone,
     wanted: watch::Sender<Vec<Wanted>>,
 }
 
 impl Routing {
     fn take_in(&mut self, heard: Heard) {
         let Some(proxy) = &mut self.proxy else { return };
+        // A poisoned lock means that a lookup panicked, which leaves the names as they were.
+        let mut zone = self.zone.write().unwrap_or_else(PoisonError::into_inner);
         match heard {
-            Heard::Service(Change::Is(service)) => proxy.service(Arc::from(service)),
-            Heard::Service(Change::Gone(identity)) => {
-                proxy.service_deleted(&ServiceKey { namespace: identity.namespace, name: identity.name });
+            Heard::Service(Change::Is(service)) => {
+                let service = Arc::from(service);
+                zone.service(Arc::clone(&service));
+                proxy.service(service);
             }
-            Heard::Slice(Change::Is(slice)) => proxy.slice(Arc::from(slice)),
-            Heard::Slice(Change::Gone(identity)) => proxy.slice_deleted(&identity.namespace, &identity.name),
+            Heard::Service(Change::Gone(Identity { namespace, name, .. })) => {
+                zone.service_deleted(&namespace, &name);
+                proxy.service_deleted(&ServiceKey { namespace, name });
+            }
+            Heard::Slice(Change::Is(slice)) => {
+                let slice = Arc::from(slice);
+                zone.slice(Arc::clone(&slice));
+                proxy.slice(slice);
+            }
+            Heard::Slice(Change::Gone(Identity { namespace, name, .. })) => {
+                zone.slice_deleted(&namespace, &name);
+                proxy.slice_deleted(&namespace, &name);
+            }
             Heard::Pod(Change::Is(pod)) => proxy.pod(&pod, Timestamp::now()),
             Heard::Pod(Change::Gone(identity)) => proxy.pod_deleted(&identity.uid),
             Heard::Service(Change::Complete) => drop(self.incomplete.remove("services")),
             Heard::Slice(Change::Complete) => drop(self.incomplete.remove("slices")),
             Heard::Pod(Change::Complete) => drop(self.incomplete.remove("pods")),
+        }
+        if self.incomplete.is_empty() {
+            zone.complete();
         }
     }
 

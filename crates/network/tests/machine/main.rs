@@ -4,7 +4,9 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says that it failed by panicking")]
 
+mod api;
 mod holder;
 mod pods;
+mod run;
 mod services;
 mod world;

@@ -1,0 +1,222 @@
+//! The whole of it: what is written to the API is routed, published, named, and acknowledged.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+
+use hickory_server::proto::{
+    op::{Message, Query, ResponseCode},
+    rr::{Name, RecordType},
+};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use windlass_network::{Addresses, Options, RunError};
+
+use crate::{
+    api::Api,
+    world::{Pod, World, ask, on_own_host},
+};
+
+const HOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+/// Routes what is written to `api`, until it is told to stop.
+struct Running {
+    task: JoinHandle<Result<(), RunError>>,
+    stop: CancellationToken,
+}
+
+impl Running {
+    fn start(world: &World, api: &Api) -> Self {
+        let options = Options { node: "here".to_owned(), addresses: Addresses::default(), publish_address: IpAddr::V4(HOST) };
+        let stop = CancellationToken::new();
+        let (machine, holder) = (world.machine.clone(), world.holder.clone());
+        let task = tokio::spawn(windlass_network::run(api.client(), machine, holder, options, stop.clone()));
+        Self { task, stop }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+fn service(spec: Value) -> Value {
+    let mut service = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": { "namespace": "shop", "name": "web", "uid": "web-uid" },
+        "spec": { "clusterIP": "10.96.0.5" },
+    });
+    service["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    service
+}
+
+fn node_port() -> Value {
+    service(json!({ "type": "NodePort", "ports": [{ "port": 80, "nodePort": 30080 }] }))
+}
+
+fn slice(pods: &[(&str, &Pod)]) -> Value {
+    let endpoint = |(uid, pod): &(&str, &Pod)| json!({ "addresses": [pod.address], "conditions": { "ready": true }, "targetRef": { "kind": "Pod", "uid": uid } });
+    json!({
+        "metadata": { "namespace": "shop", "name": "web-1", "labels": { "kubernetes.io/service-name": "web" } },
+        "addressType": "IPv4",
+        "endpoints": pods.iter().map(endpoint).collect::<Vec<_>>(),
+        "ports": [{ "port": 8080, "protocol": "TCP" }],
+    })
+}
+
+fn pod(uid: &str, terminating: bool) -> Value {
+    let mut pod = json!({
+        "metadata": { "namespace": "shop", "name": uid, "uid": uid },
+        "spec": { "nodeName": "here", "containers": [] },
+        "status": { "phase": "Running" },
+    });
+    if terminating {
+        pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    }
+    pod
+}
+
+/// Asks a port of the host, waiting until it is open.
+async fn ask_host(port: u16) -> String {
+    let address = SocketAddr::from((HOST, port));
+    tokio::task::spawn_blocking(move || {
+        loop {
+            if let Ok(answer) = TcpStream::connect(address).and_then(ask) {
+                return answer;
+            }
+            std::thread::yield_now();
+        }
+    })
+    .await
+    .unwrap()
+}
+
+#[test]
+fn what_is_written_is_routed_and_a_pod_on_its_way_out_is_told() {
+    on_own_host(async {
+        let (world, api) = (World::new().await, Api::default());
+        let (a, b) = (world.pod("a").await, world.pod("b").await);
+        a.serve(8080, "a");
+        b.serve(8080, "b");
+        api.put("services", node_port());
+        api.put("endpointslices", slice(&[("a", &a)]));
+        api.put("pods", pod("a", false));
+        let running = Running::start(&world, &api);
+        assert_eq!(ask_host(30080).await, "a");
+
+        api.put("pods", pod("b", false));
+        api.put("endpointslices", slice(&[("a", &a), ("b", &b)]));
+        api.put("pods", pod("a", true));
+        let condition = api
+            .until(|api| {
+                let condition = api.get("pods", "shop", "a")?["status"]["conditions"][0].clone();
+                (!condition.is_null()).then_some(condition)
+            })
+            .await;
+        assert_eq!((&condition["type"], &condition["status"]), (&json!("windlass.dev/Unrouted"), &json!("True")));
+        assert_eq!(condition["reason"], "NoRoute");
+        // It was told after the rules had changed, so from now on there is only one answer.
+        for _ in 0..20 {
+            assert_eq!(ask_host(30080).await, "b");
+        }
+        running.stop().await;
+        // Nobody has to live for that.
+        assert_eq!(ask_host(30080).await, "b");
+    });
+}
+
+#[test]
+fn a_taken_port_is_an_event_and_opens_when_it_is_free() {
+    on_own_host(async {
+        let (world, api) = (World::new().await, Api::default());
+        let taken = TcpListener::bind((HOST, 30080)).unwrap();
+        api.put("services", node_port());
+        let running = Running::start(&world, &api);
+        let event = api.until(|api| api.all("events").first().cloned()).await;
+        assert_eq!((&event["type"], &event["reason"]), (&json!("Warning"), &json!("PortNotPublished")));
+        assert_eq!(event["regarding"]["name"], "web");
+        assert_eq!(
+            event["note"],
+            "port 30080/TCP of the host can't be opened on 127.0.0.1: Address already in use (os error 98); free it, or choose \
+             another port"
+        );
+        drop(taken);
+        // Another change is a reason to try at once.
+        api.put("services", service(json!({ "type": "NodePort", "ports": [{ "port": 81, "nodePort": 30080 }] })));
+        while world.holder.status().unwrap().ports.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        running.stop().await;
+    });
+}
+
+#[test]
+fn a_load_balancer_is_told_where_it_is() {
+    on_own_host(async {
+        let (world, api) = (World::new().await, Api::default());
+        let pod = world.pod("a").await;
+        pod.serve(8080, "a");
+        api.put("services", service(json!({ "type": "LoadBalancer", "ports": [{ "port": 8000 }] })));
+        api.put("endpointslices", slice(&[("a", &pod)]));
+        let running = Running::start(&world, &api);
+        let ingress = api
+            .until(|api| {
+                let ingress = api.get("services", "shop", "web")?["status"]["loadBalancer"]["ingress"].clone();
+                (!ingress.is_null()).then_some(ingress)
+            })
+            .await;
+        assert_eq!(ingress, json!([{ "ip": "127.0.0.1", "ipMode": "Proxy" }]));
+        assert_eq!(ask_host(8000).await, "a");
+        running.stop().await;
+    });
+}
+
+/// Asks the cluster's DNS from inside a pod.
+fn resolve(pod: &Pod, name: &str, kind: RecordType) -> Message {
+    let mut question = Message::query();
+    question.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
+    let bytes = question.to_vec().unwrap();
+    pod.namespace.run(move || {
+        let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        socket.connect((Ipv4Addr::new(10, 96, 0, 10), 53)).unwrap();
+        loop {
+            socket.send(&bytes).unwrap();
+            let mut answer = [0; 512];
+            // Refused until the server listens.
+            if let Ok(length) = socket.recv(&mut answer) {
+                return Message::from_vec(&answer[..length]).unwrap();
+            }
+        }
+    })
+}
+
+#[test]
+fn names_are_resolved_inside_pods() {
+    on_own_host(async {
+        let (world, api) = (World::new().await, Api::default());
+        let client = std::sync::Arc::new(world.pod("client").await);
+        api.put("services", node_port());
+        let running = Running::start(&world, &api);
+        api.until(|api| api.get("services", "kube-system", "kube-dns")).await;
+        let resolve = |name: &'static str, kind| {
+            let client = client.clone();
+            async move { tokio::task::spawn_blocking(move || resolve(&client, name, kind)).await.unwrap() }
+        };
+        let mut answer = resolve("web.shop.svc.cluster.local.", RecordType::A).await;
+        while answer.metadata.response_code == ResponseCode::ServFail {
+            answer = resolve("web.shop.svc.cluster.local.", RecordType::A).await;
+        }
+        assert_eq!(answer.answers.len(), 1);
+        assert_eq!(answer.answers[0].data.to_string(), "10.96.0.5");
+        assert!(answer.metadata.authoritative && answer.metadata.recursion_available);
+        let answer = resolve("WEB.shop.svc.cluster.local.", RecordType::AAAA).await;
+        assert_eq!((answer.metadata.response_code, answer.answers.len()), (ResponseCode::NoError, 0));
+        assert_eq!(answer.authorities.len(), 1);
+        let answer = resolve("nothing.shop.svc.cluster.local.", RecordType::A).await;
+        assert_eq!(answer.metadata.response_code, ResponseCode::NXDomain);
+        // DNS answers on its own address; the Service that names it takes nothing away.
+        let answer = resolve("kube-dns.kube-system.svc.cluster.local.", RecordType::A).await;
+        assert_eq!(answer.answers[0].data.to_string(), "10.96.0.10");
+        running.stop().await;
+    });
+}
