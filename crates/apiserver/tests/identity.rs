@@ -1,0 +1,115 @@
+//! Who may come in, and what for.
+
+mod support;
+
+use axum::{Router, body::Body};
+use expect_test::expect;
+use http::{Method, Request, header::AUTHORIZATION};
+use serde_json::{Value, json};
+use support::{Answer, TOKEN, get, request, send, server};
+
+async fn ask(router: &Router, path: &str, token: Option<&str>) -> Answer {
+    let mut builder = Request::builder().uri(path);
+    if let Some(token) = token {
+        builder = builder.header(AUTHORIZATION, format!("Bearer {token}"));
+    }
+    request(router, builder.body(Body::empty()).unwrap()).await
+}
+
+#[tokio::test]
+async fn strangers_see_health_and_version_alone() {
+    let router = server().await.router();
+    for path in ["/healthz", "/livez", "/readyz", "/readyz/ping", "/version"] {
+        assert_eq!(ask(&router, path, None).await.code, 200, "{path}");
+    }
+    for path in ["/api/v1/pods", "/api", "/metrics", "/nope"] {
+        expect!["401 Unauthorized: Unauthorized"].assert_eq(&ask(&router, path, None).await.status());
+        expect!["401 Unauthorized: Unauthorized"].assert_eq(&ask(&router, path, Some("wrong")).await.status());
+    }
+    let admin = ask(&router, "/api/v1/pods", Some(TOKEN)).await;
+    assert_eq!(admin.code, 200);
+    assert!(admin.headers.contains_key("audit-id"));
+}
+
+async fn account_token(router: &Router) -> String {
+    let path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let answer = send(router, Method::POST, path, &json!({ "spec": { "expirationSeconds": 600 } })).await;
+    assert_eq!(answer.code, 201, "{}", answer.body);
+    answer.body["status"]["token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn an_account_is_known_by_its_token_while_it_exists() {
+    let server = server().await;
+    let (inside, outside) = (server.in_process("test"), server.router());
+    let token = account_token(&inside).await;
+    let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let who = Request::post(path).header(AUTHORIZATION, format!("Bearer {token}")).body("{}".into()).unwrap();
+    let who = request(&outside, who).await.body;
+    assert_eq!(who["status"]["userInfo"]["username"], "system:serviceaccount:default:default");
+    expect![[r#"403 Forbidden: pods is forbidden: User "system:serviceaccount:default:default" cannot list resource "pods" in API group "" in the namespace "default""#]]
+        .assert_eq(&ask(&outside, "/api/v1/namespaces/default/pods", Some(&token)).await.status());
+    assert_eq!(ask(&outside, "/apis", Some(&token)).await.code, 200, "everybody may look around");
+    let review = json!({ "spec": { "token": token } });
+    let review = send(&inside, Method::POST, "/apis/authentication.k8s.io/v1/tokenreviews", &review).await.body;
+    assert_eq!(review["status"]["authenticated"], true);
+    support::delete(&inside, "/api/v1/namespaces/default/serviceaccounts/default").await;
+    assert_eq!(ask(&outside, "/apis", Some(&token)).await.code, 401);
+}
+
+#[tokio::test]
+async fn roles_give_what_they_say() {
+    let server = server().await;
+    let (inside, outside) = (server.in_process("test"), server.router());
+    let token = account_token(&inside).await;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
+    let role =
+        json!({ "metadata": { "name": "reader" }, "rules": [{ "apiGroups": [""], "resources": ["pods"], "verbs": ["list"] }] });
+    assert_eq!(send(&inside, Method::POST, &format!("{rbac}/roles"), &role).await.code, 201);
+    let binding = json!({
+        "metadata": { "name": "reader" },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader" },
+        "subjects": [{ "kind": "ServiceAccount", "name": "default", "namespace": "default" }],
+    });
+    assert_eq!(send(&inside, Method::POST, &format!("{rbac}/rolebindings"), &binding).await.code, 201);
+    assert_eq!(ask(&outside, "/api/v1/namespaces/default/pods", Some(&token)).await.code, 200);
+    assert_eq!(ask(&outside, "/api/v1/namespaces/default/secrets", Some(&token)).await.code, 403);
+    assert_eq!(ask(&outside, "/api/v1/pods", Some(&token)).await.code, 403);
+}
+
+#[tokio::test]
+async fn may_i() {
+    let router = server().await.in_process("test");
+    let ask = |user: Option<&str>| {
+        let mut spec = json!({ "resourceAttributes": { "verb": "create", "resource": "pods", "namespace": "default" } });
+        let path = match user {
+            Some(user) => {
+                spec["user"] = user.into();
+                "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+            }
+            None => "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+        };
+        let router = router.clone();
+        async move { send(&router, Method::POST, path, &json!({ "spec": spec })).await.body["status"]["allowed"].clone() }
+    };
+    assert_eq!(ask(None).await, true);
+    assert_eq!(ask(Some("jane")).await, false);
+}
+
+#[tokio::test]
+async fn discovery_can_be_kept() {
+    let router = server().await.in_process("test");
+    let first = get(&router, "/apis").await;
+    assert_eq!(first.body["kind"], "APIGroupList");
+    let etag = first.headers["etag"].clone();
+    let again = Request::get("/apis").header("if-none-match", etag).body(Body::empty()).unwrap();
+    assert_eq!(request(&router, again).await.code, 304);
+    let all = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+    let all = Request::get("/apis").header("accept", all).body(Body::empty()).unwrap();
+    let all = request(&router, all).await;
+    assert_eq!(all.body["kind"], "APIGroupDiscoveryList");
+    assert_eq!(all.headers["content-type"], "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+    let version: Value = get(&router, "/version").await.body;
+    assert_eq!((&version["major"], &version["minor"]), (&json!("1"), &json!("36")));
+    assert_eq!(get(&router, "/metrics").await.code, 200);
+}
