@@ -6,7 +6,6 @@ use http::{
     header::{ACCEPT, ETAG, IF_NONE_MATCH, VARY},
     request::Parts,
 };
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 use windlass_api::discovery;
 
@@ -32,7 +31,12 @@ pub(crate) fn answer(target: &Target, parts: &Parts, address: &str) -> Response 
     };
     let Some(document) = document else { return reply::no_such_path() };
     let aggregated = aggregated.filter(|_| matches!(target, Target::CoreVersions | Target::Groups));
-    tagged(parts, &document, aggregated)
+    let media = match aggregated {
+        Some("v2") => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        Some(_) => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+        None => "application/json",
+    };
+    tagged(parts, document.to_string().into(), media)
 }
 
 /// The version of apidiscovery.k8s.io that the client prefers to many small requests.
@@ -61,17 +65,11 @@ fn aggregated_version(parts: &Parts) -> Option<&'static str> {
 }
 
 /// The document, or 304 where the client has it.
-fn tagged(parts: &Parts, document: &Value, aggregated: Option<&'static str>) -> Response {
-    let body = Bytes::from(document.to_string());
+pub(crate) fn tagged(parts: &Parts, body: Bytes, media: &'static str) -> Response {
     let digest = Sha256::digest(&body);
     let hex: String = digest.iter().map(|byte| format!("{byte:02X}")).collect();
     let etag = format!("\"{hex}\"");
     let known = parts.headers.get(IF_NONE_MATCH).is_some_and(|own| own.as_bytes() == etag.as_bytes());
-    let media = match aggregated {
-        Some("v2") => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
-        Some(_) => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
-        None => "application/json",
-    };
     let mut response = if known { reply::with_type(304, media, "".into()) } else { reply::with_type(200, media, body.into()) };
     if let Ok(value) = HeaderValue::from_str(&etag) {
         response.headers_mut().insert(ETAG, value);

@@ -12,6 +12,7 @@ use crate::{
     authn::{KnownToken, User},
     bootstrap, dispatch, housekeeping, listen,
     metrics::Metrics,
+    openapi::Documents,
     options::{Clock, Nodes, Options, Random},
     pki::Pki,
     registry::Registry,
@@ -57,6 +58,7 @@ pub(crate) struct Server {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) metrics: Metrics,
+    pub(crate) documents: Documents,
     /// Requests that came over a socket and do not last; parts of this process are never turned away.
     pub(crate) in_flight: Semaphore,
     /// Ends long requests when the server stops.
@@ -86,6 +88,7 @@ impl ApiServer {
             clock: options.clock,
             random: options.random,
             metrics: Metrics::new(),
+            documents: Documents::default(),
             in_flight: Semaphore::new(MAX_IN_FLIGHT),
             stopping: CancellationToken::new(),
         };
