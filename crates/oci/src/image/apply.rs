@@ -22,7 +22,7 @@ use pathrs::{Root, flags::OpenFlags};
 
 use super::{
     entry::{Head, Kind},
-    layer::LayerError,
+    layer::{LayerError, OverLimit},
 };
 use crate::{
     kernel::set_xattr,
@@ -79,7 +79,7 @@ impl Applier {
             return Ok(());
         }
         let path = head.parent.join(&head.name);
-        self.make(head, body).map_err(|source| match source.get_ref().is_some_and(|e| e.is::<TooManyBytes>()) {
+        self.make(head, body).map_err(|source| match source.get_ref().is_some_and(|e| e.is::<OverLimit>()) {
             true => LayerError::Limit { what: "bytes", limit: self.limit },
             false => LayerError::Create { path, source },
         })
@@ -209,7 +209,7 @@ impl Applier {
             if read == 0 {
                 break;
             }
-            self.left = self.left.checked_sub(read as u64).ok_or_else(|| io::Error::other(TooManyBytes))?;
+            self.left = self.left.checked_sub(read as u64).ok_or_else(|| io::Error::other(OverLimit))?;
             length += read as u64;
             if buffer[..read].iter().all(|byte| *byte == 0) {
                 file.seek(SeekFrom::Current(i64::try_from(read).map_err(io::Error::other)?))?;
@@ -309,10 +309,6 @@ impl Applier {
         Ok(fd)
     }
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error("too many bytes")]
-struct TooManyBytes;
 
 /// Parent and last name of a path that has one; the root is a nameless entry of itself.
 fn split(path: &Path) -> (&Path, &OsStr) {

@@ -61,10 +61,13 @@ impl Head {
         let mut names = components(path).ok_or_else(|| malformed("path leads out of the root"))?;
         let name = names.pop().unwrap_or_default();
         let header = entry.header();
-        let number = |value: std::io::Result<u64>, what: &str| {
+        let old = header.as_old();
+        let id = |value: std::io::Result<u64>, field: &[u8], what: &str| {
+            // An empty field is zero; the library calls it malformed.
+            let value = if field.iter().all(|byte| matches!(byte, 0 | b' ')) { Ok(0) } else { value };
             value.ok().and_then(|v| u32::try_from(v).ok()).ok_or_else(|| malformed(what))
         };
-        let (uid, gid) = (number(header.uid(), "invalid user id")?, number(header.gid(), "invalid group id")?);
+        let (uid, gid) = (id(header.uid(), &old.uid, "invalid user id")?, id(header.gid(), &old.gid, "invalid group id")?);
         let mode = header.mode().map_err(|_| malformed("invalid mode"))? & 0o7777;
         let mtime = i64::try_from(header.mtime().unwrap_or(0)).unwrap_or(0);
         let kind = match whiteout(&name) {

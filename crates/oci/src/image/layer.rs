@@ -136,9 +136,10 @@ fn inflate(mut file: BufReader<File>) -> io::Result<Box<dyn Read>> {
     Ok(Box::new(file))
 }
 
+/// More bytes than the limit; travels through readers as an I/O error.
 #[derive(Debug, thiserror::Error)]
 #[error("too many bytes")]
-struct OverLimit;
+pub(super) struct OverLimit;
 
 /// Counts and hashes what passes.
 struct Measured<R> {

@@ -1,9 +1,12 @@
 //! Real containers and a real registry, in a mount namespace of the test's own. Needs root.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test program")]
+
 mod containers;
 mod fixture;
 mod images;
 mod registry;
+mod timing;
 
 use std::{env, process::ExitCode, time::Instant};
 
@@ -20,7 +23,7 @@ fn main() -> ExitCode {
     if let Some(code) = windlass_oci::internal::run_if_internal() {
         return code;
     }
-    let tests: Vec<Test> = [containers::TESTS, images::TESTS].concat();
+    let tests: Vec<Test> = [containers::TESTS, images::TESTS, timing::TESTS].concat();
     let args: Vec<String> = env::args().skip(1).collect();
     let filters: Vec<&String> = args.iter().filter(|arg| !arg.starts_with("--") && *arg != "terse").collect();
     let exact = args.iter().any(|arg| arg == "--exact");
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
     }
     unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace of our own (needs root)");
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).expect("private mounts");
+    rustls::crypto::ring::default_provider().install_default().expect("the first provider");
     for (name, test) in tests.iter().filter(|(name, _)| wanted(name)) {
         let start = Instant::now();
         // A panic ends the process with an error; what the test made is cleaned up by the fixture's drop.
