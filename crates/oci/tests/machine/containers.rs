@@ -1,10 +1,15 @@
 //! Containers from start to end.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use oci_spec::image::ConfigBuilder;
 use windlass_oci::{
-    container::{ContainerSpec, Mount, Phase, Resources, RuntimeError, Security},
+    container::{ContainerSpec, Mount, Phase, Resources, RuntimeConfig, RuntimeError, Security},
     error::chain,
 };
 
@@ -23,6 +28,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("out_of_memory", out_of_memory),
     ("exec_in_a_container", exec_in_a_container),
     ("adoption", adoption),
+    ("containers_outlive_a_killed_machine", containers_outlive_a_killed_machine),
     ("security", security),
 ];
 
@@ -208,6 +214,59 @@ fn adoption() {
         assert_eq!(machine.exited(&orphan).await.0, 137);
         machine.reopen();
         assert!(matches!(machine.runtime.container(&orphan).unwrap().phase, Phase::Exited { exit_code: 137, .. }));
+    });
+}
+
+/// First argument of a process that starts containers and is killed.
+pub(crate) const VICTIM: &str = "--victim";
+
+/// Starts two containers, one of which ends when its machine is dead, says their ids, and waits to be killed.
+pub(crate) fn be_killed(data_dir: &str, cgroup: &str) -> ! {
+    let machine = Machine::of(RuntimeConfig::new(data_dir, cgroup));
+    run(async {
+        let stays =
+            machine.start(machine.script("echo begin; while [ ! -e /tmp/stop ]; do sleep 0.02; done; echo end").await).await;
+        let mut spec = machine.script("while [ -e /flag/alive ]; do sleep 0.02; done; exit 6").await;
+        let flag = Mount { host_path: data_dir.into(), container_path: "/flag".into(), read_only: true };
+        spec.mounts = vec![flag];
+        spec.log_path = format!("{data_dir}/second.log").into();
+        let ends = machine.start(spec).await;
+        println!("{stays} {ends} {}", machine.log_path().display());
+        loop {
+            std::thread::park();
+        }
+    })
+}
+
+fn containers_outlive_a_killed_machine() {
+    let mut machine = Machine::new();
+    fs::write(machine.config.data_dir.join("alive"), "").unwrap();
+    let mut victim = Command::new("/proc/self/exe")
+        .arg(VICTIM)
+        .args([machine.config.data_dir.as_os_str(), machine.config.cgroup_root.as_ref()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(victim.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let [stays, ends, log]: [String; 3] = line.split_whitespace().map(str::to_owned).collect::<Vec<_>>().try_into().unwrap();
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    // One ends while nobody is there to see it.
+    fs::remove_file(machine.config.data_dir.join("alive")).unwrap();
+    let state = machine.config.data_dir.join("containers").join(&ends).join("state.json");
+    while !fs::read_to_string(&state).unwrap().contains("Exited") {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    machine.reopen();
+    run(async {
+        assert_eq!(machine.exited(&ends).await.0, 6);
+        assert!(matches!(machine.runtime.container(&stays).unwrap().phase, Phase::Running { .. }));
+        let touch = ["touch".to_owned(), "/tmp/stop".to_owned()];
+        machine.runtime.exec(&stays, &touch, Duration::from_secs(20)).await.unwrap();
+        assert_eq!(machine.exited(&stays).await.0, 0);
+        assert_eq!(log_text(log.as_ref()), "stdout F begin\nstdout F end\n");
+        fs::remove_dir_all(std::path::Path::new(&log).ancestors().nth(2).unwrap()).unwrap();
     });
 }
 

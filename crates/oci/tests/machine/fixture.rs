@@ -40,6 +40,11 @@ impl Machine {
         Self { dir, config, runtime }
     }
 
+    /// A machine that somebody else made.
+    pub(crate) fn of(config: RuntimeConfig) -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), runtime: Runtime::open(config.clone()).unwrap(), config }
+    }
+
     /// What the next main process would see.
     pub(crate) fn reopen(&mut self) {
         self.runtime = Runtime::open(self.config.clone()).unwrap();

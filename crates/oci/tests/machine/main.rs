@@ -39,6 +39,11 @@ fn main() -> ExitCode {
     unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace of our own (needs root)");
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).expect("private mounts");
     rustls::crypto::ring::default_provider().install_default().expect("the first provider");
+    if let [mode, data_dir, cgroup] = args.as_slice()
+        && mode == containers::VICTIM
+    {
+        containers::be_killed(data_dir, cgroup);
+    }
     for (name, test) in tests.iter().filter(|(name, _)| wanted(name)) {
         let start = Instant::now();
         // A panic ends the process with an error; what the test made is cleaned up by the fixture's drop.
