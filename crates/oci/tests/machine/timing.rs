@@ -1,44 +1,39 @@
-//! How long a container takes.
+//! How long the steps of a container's life take: `cargo test -p windlass-oci --test machine -- --measure`.
+
 use std::time::{Duration, Instant};
 
-use crate::{
-    Test,
-    fixture::{Machine, run},
-};
+use crate::fixture::{Machine, run};
 
-pub(crate) const TESTS: &[Test] = &[("timing", timing)];
+const ROUNDS: usize = 30;
 
-fn timing() {
+/// Prints the median and the best of each step.
+pub(crate) fn measure() {
     let machine = Machine::new();
+    let mut steps: [(&str, Vec<Duration>); 6] =
+        ["sandbox", "create", "start", "exec", "kill", "remove"].map(|name| (name, Vec::new()));
     run(async {
         let spec = machine.script("sleep 1000").await;
-        for _ in 0..std::env::var("N").map_or(8, |n| n.parse().unwrap()) {
-            let t0 = Instant::now();
+        for _ in 0..ROUNDS {
+            let mut times = vec![Instant::now()];
             let sandbox = machine.sandbox().await;
-            let t1 = Instant::now();
+            times.push(Instant::now());
             let container = machine.runtime.create_container(&sandbox.id, spec.clone()).await.unwrap();
-            let t2 = Instant::now();
+            times.push(Instant::now());
             machine.runtime.start_container(&container.id).await.unwrap();
-            let t3 = Instant::now();
-            if std::env::var("EXEC").is_ok() {
-                machine.runtime.exec(&container.id, &["true".into()], Duration::from_secs(9)).await.ok();
-            }
-            let t4 = Instant::now();
+            times.push(Instant::now());
+            machine.runtime.exec(&container.id, &["id".into()], Duration::from_secs(9)).await.unwrap();
+            times.push(Instant::now());
             machine.runtime.stop_container(&container.id, Duration::ZERO).await.unwrap();
-            let t5 = Instant::now();
-            machine.runtime.remove_container(&container.id).await.unwrap();
-            let t6 = Instant::now();
+            times.push(Instant::now());
             machine.runtime.remove_sandbox(&sandbox.id).await.unwrap();
-            println!(
-                "sandbox {:?} create {:?} start {:?} exec {:?} kill {:?} remove {:?} rmsandbox {:?}",
-                t1 - t0,
-                t2 - t1,
-                t3 - t2,
-                t4 - t3,
-                t5 - t4,
-                t6 - t5,
-                t6.elapsed()
-            );
+            times.push(Instant::now());
+            for ((_, taken), pair) in steps.iter_mut().zip(times.windows(2)) {
+                taken.push(pair[1] - pair[0]);
+            }
         }
     });
+    for (name, mut taken) in steps {
+        taken.sort();
+        println!("{name:8} median {:?}, best {:?}", taken[ROUNDS / 2], taken[0]);
+    }
 }
