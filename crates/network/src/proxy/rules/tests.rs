@@ -42,12 +42,18 @@ fn listing() -> String {
     String::from_utf8(output.stdout).unwrap().replace('\t', "  ")
 }
 
-/// The rules without what is always there.
+/// The chains of routes, and above them which frontends lead there, in order.
 fn services() -> String {
     let listing = listing();
     let services = listing.split("  set hairpin").next().unwrap();
-    let chains = listing.split_once("chain shop").map_or(String::new(), |(_, chains)| format!("  chain shop{chains}"));
-    services.split_once("table ip windlass {\n").unwrap().1.to_owned() + &chains
+    let elements = services.split_once("elements = {").map_or("", |(_, elements)| elements.split_once('}').unwrap().0);
+    let mut elements: Vec<_> = elements.split(',').map(str::trim).filter(|element| !element.is_empty()).collect();
+    elements.sort_unstable();
+    let chains = listing.split_once("  chain shop").map_or(String::new(), |(_, chains)| format!("  chain shop{chains}"));
+    let chains = chains.trim_end().trim_end_matches('}');
+    let chains = chains.lines().map(|line| line.strip_prefix("  ").unwrap_or(line));
+    let lines: Vec<_> = elements.into_iter().chain(chains).collect();
+    if lines.is_empty() { "nothing\n".to_owned() } else { lines.join("\n").trim_end().to_owned() + "\n" }
 }
 
 fn check(rules: &mut Rules, changes: Vec<Change>, expected: &Expect) {
@@ -60,10 +66,17 @@ fn check(rules: &mut Rules, changes: Vec<Change>, expected: &Expect) {
     assert_eq!(sorted(&listing()), listed);
 }
 
-/// Chains are listed in the order in which they were made.
+/// Chains are listed in the order in which they were made, elements in that of a hash.
 fn sorted(listing: &str) -> Vec<String> {
-    let mut blocks: Vec<_> = listing.split("\n\n").map(str::to_owned).collect();
-    blocks.sort();
+    let words = |block: &str| {
+        let mut words: Vec<_> = block.split_whitespace().map(|word| word.trim_end_matches(',')).collect();
+        if block.contains("elements") {
+            words.sort_unstable();
+        }
+        words.join(" ")
+    };
+    let mut blocks: Vec<_> = listing.split("\n\n").map(words).collect();
+    blocks.sort_unstable();
     blocks
 }
 
@@ -118,69 +131,51 @@ fn services_come_change_and_go() {
             &mut rules,
             vec![web(&[2, 3]), api(&[3])],
             &expect![[r#"
-              map services {
-                type ipv4_addr . inet_proto . inet_service : verdict
-                elements = { 10.96.0.5 . tcp . 80 : goto shop/web/tcp/main,
-                       10.96.0.6 . tcp . 80 : goto shop/api/tcp/main }
-              }
+                10.96.0.5 . tcp . 80 : goto shop/web/tcp/main
+                10.96.0.6 . tcp . 80 : goto shop/api/tcp/main
+                chain shop/api/tcp/main {
+                  dnat to 10.244.0.3:8080
+                }
 
-              chain shop/api/tcp/main {
-                dnat to 10.244.0.3:8080
-              }
-
-              chain shop/web/tcp/main {
-                dnat ip to numgen random mod 2 map { 0 : 10.244.0.2 . 8080, 1 : 10.244.0.3 . 8080 }
-              }
-            }
-        "#]],
+                chain shop/web/tcp/main {
+                  dnat ip to numgen random mod 2 map { 0 : 10.244.0.2 . 8080, 1 : 10.244.0.3 . 8080 }
+                }
+            "#]],
         );
         assert!(rules.lead_to("pod-3"));
         check(
             &mut rules,
             vec![web(&[2])],
             &expect![[r#"
-              map services {
-                type ipv4_addr . inet_proto . inet_service : verdict
-                elements = { 10.96.0.5 . tcp . 80 : goto shop/web/tcp/main,
-                       10.96.0.6 . tcp . 80 : goto shop/api/tcp/main }
-              }
+                10.96.0.5 . tcp . 80 : goto shop/web/tcp/main
+                10.96.0.6 . tcp . 80 : goto shop/api/tcp/main
+                chain shop/api/tcp/main {
+                  dnat to 10.244.0.3:8080
+                }
 
-              chain shop/api/tcp/main {
-                dnat to 10.244.0.3:8080
-              }
-
-              chain shop/web/tcp/main {
-                dnat to 10.244.0.2:8080
-              }
-            }
-        "#]],
+                chain shop/web/tcp/main {
+                  dnat to 10.244.0.2:8080
+                }
+            "#]],
         );
         assert!(rules.lead_to("pod-3"));
         check(
             &mut rules,
             vec![api(&[])],
             &expect![[r#"
-              map services {
-                type ipv4_addr . inet_proto . inet_service : verdict
-                elements = { 10.96.0.5 . tcp . 80 : goto shop/web/tcp/main }
-              }
-
-              chain shop/web/tcp/main {
-                dnat to 10.244.0.2:8080
-              }
-            }
-        "#]],
+                10.96.0.5 . tcp . 80 : goto shop/web/tcp/main
+                chain shop/web/tcp/main {
+                  dnat to 10.244.0.2:8080
+                }
+            "#]],
         );
         assert!(!rules.lead_to("pod-3"));
         check(
             &mut rules,
             vec![gone(web(&[])), gone(api(&[]))],
             &expect![[r#"
-              map services {
-                type ipv4_addr . inet_proto . inet_service : verdict
-              }
-
-        "#]],
+                nothing
+            "#]],
         );
     });
 }
@@ -194,41 +189,31 @@ fn a_frontend_moves_between_services_at_one_instant() {
             &mut rules,
             vec![blue("10.96.0.5:80"), green("10.96.0.6:80")],
             &expect![[r#"
-              map services {
-                type ipv4_addr . inet_proto . inet_service : verdict
-                elements = { 10.96.0.5 . tcp . 80 : goto shop/blue/tcp/main,
-                       10.96.0.6 . tcp . 80 : goto shop/green/tcp/main }
-              }
+                10.96.0.5 . tcp . 80 : goto shop/blue/tcp/main
+                10.96.0.6 . tcp . 80 : goto shop/green/tcp/main
+                chain shop/blue/tcp/main {
+                  dnat to 10.244.0.2:8080
+                }
 
-              chain shop/blue/tcp/main {
-                dnat to 10.244.0.2:8080
-              }
-
-              chain shop/green/tcp/main {
-                dnat to 10.244.0.3:8080
-              }
-            }
-        "#]],
+                chain shop/green/tcp/main {
+                  dnat to 10.244.0.3:8080
+                }
+            "#]],
         );
         check(
             &mut rules,
             vec![green("10.96.0.5:80"), blue("10.96.0.6:80")],
             &expect![[r#"
-              map services {
-                type ipv4_addr . inet_proto . inet_service : verdict
-                elements = { 10.96.0.5 . tcp . 80 : goto shop/green/tcp/main,
-                       10.96.0.6 . tcp . 80 : goto shop/blue/tcp/main }
-              }
+                10.96.0.5 . tcp . 80 : goto shop/green/tcp/main
+                10.96.0.6 . tcp . 80 : goto shop/blue/tcp/main
+                chain shop/blue/tcp/main {
+                  dnat to 10.244.0.2:8080
+                }
 
-              chain shop/blue/tcp/main {
-                dnat to 10.244.0.2:8080
-              }
-
-              chain shop/green/tcp/main {
-                dnat to 10.244.0.3:8080
-              }
-            }
-        "#]],
+                chain shop/green/tcp/main {
+                  dnat to 10.244.0.3:8080
+                }
+            "#]],
         );
     });
 }
@@ -240,35 +225,25 @@ fn the_first_keeps_a_frontend_that_two_have() {
             &mut rules,
             vec![tcp("a", "10.96.0.5:80", &[2])],
             &expect![[r#"
-              map services {
-                type ipv4_addr . inet_proto . inet_service : verdict
-                elements = { 10.96.0.5 . tcp . 80 : goto shop/a/tcp/main }
-              }
-
-              chain shop/a/tcp/main {
-                dnat to 10.244.0.2:8080
-              }
-            }
-        "#]],
+                10.96.0.5 . tcp . 80 : goto shop/a/tcp/main
+                chain shop/a/tcp/main {
+                  dnat to 10.244.0.2:8080
+                }
+            "#]],
         );
         check(
             &mut rules,
             vec![tcp("b", "10.96.0.5:80", &[3])],
             &expect![[r#"
-              map services {
-                type ipv4_addr . inet_proto . inet_service : verdict
-                elements = { 10.96.0.5 . tcp . 80 : goto shop/a/tcp/main }
-              }
+                10.96.0.5 . tcp . 80 : goto shop/a/tcp/main
+                chain shop/a/tcp/main {
+                  dnat to 10.244.0.2:8080
+                }
 
-              chain shop/a/tcp/main {
-                dnat to 10.244.0.2:8080
-              }
-
-              chain shop/b/tcp/main {
-                dnat to 10.244.0.3:8080
-              }
-            }
-        "#]],
+                chain shop/b/tcp/main {
+                  dnat to 10.244.0.3:8080
+                }
+            "#]],
         );
     });
 }
@@ -281,121 +256,101 @@ fn affinity_keeps_the_memory_of_backends_that_stay() {
             &mut rules,
             vec![web(&[2, 3], Some(60))],
             &expect![[r#"
-              map services {
-                type ipv4_addr . inet_proto . inet_service : verdict
-                elements = { 10.96.0.5 . tcp . 80 : goto shop/web/tcp/main }
-              }
+                10.96.0.5 . tcp . 80 : goto shop/web/tcp/main
+                chain shop/web/tcp/main {
+                  ip saddr @shop/web/tcp/main/10.244.0.2:8080 goto shop/web/tcp/main/10.244.0.2:8080
+                  ip saddr @shop/web/tcp/main/10.244.0.3:8080 goto shop/web/tcp/main/10.244.0.3:8080
+                  numgen random mod 2 vmap { 0 : goto shop/web/tcp/main/10.244.0.2:8080, 1 : goto shop/web/tcp/main/10.244.0.3:8080 }
+                }
 
-              chain shop/web/tcp/main {
-                ip saddr @shop/web/tcp/main/10.244.0.2:8080 goto shop/web/tcp/main/10.244.0.2:8080
-                ip saddr @shop/web/tcp/main/10.244.0.3:8080 goto shop/web/tcp/main/10.244.0.3:8080
-                numgen random mod 2 vmap { 0 : goto shop/web/tcp/main/10.244.0.2:8080, 1 : goto shop/web/tcp/main/10.244.0.3:8080 }
-              }
+                chain shop/web/tcp/main/10.244.0.2:8080 {
+                  update @shop/web/tcp/main/10.244.0.2:8080 { ip saddr timeout 1m } dnat to 10.244.0.2:8080
+                }
 
-              chain shop/web/tcp/main/10.244.0.2:8080 {
-                update @shop/web/tcp/main/10.244.0.2:8080 { ip saddr timeout 1m } dnat to 10.244.0.2:8080
-              }
-
-              chain shop/web/tcp/main/10.244.0.3:8080 {
-                update @shop/web/tcp/main/10.244.0.3:8080 { ip saddr timeout 1m } dnat to 10.244.0.3:8080
-              }
-            }
-        "#]],
+                chain shop/web/tcp/main/10.244.0.3:8080 {
+                  update @shop/web/tcp/main/10.244.0.3:8080 { ip saddr timeout 1m } dnat to 10.244.0.3:8080
+                }
+            "#]],
         );
         check(
             &mut rules,
             vec![web(&[3, 4], Some(60))],
             &expect![[r#"
-              map services {
-                type ipv4_addr . inet_proto . inet_service : verdict
-                elements = { 10.96.0.5 . tcp . 80 : goto shop/web/tcp/main }
-              }
+                10.96.0.5 . tcp . 80 : goto shop/web/tcp/main
+                chain shop/web/tcp/main {
+                  ip saddr @shop/web/tcp/main/10.244.0.3:8080 goto shop/web/tcp/main/10.244.0.3:8080
+                  ip saddr @shop/web/tcp/main/10.244.0.4:8080 goto shop/web/tcp/main/10.244.0.4:8080
+                  numgen random mod 2 vmap { 0 : goto shop/web/tcp/main/10.244.0.3:8080, 1 : goto shop/web/tcp/main/10.244.0.4:8080 }
+                }
 
-              chain shop/web/tcp/main {
-                ip saddr @shop/web/tcp/main/10.244.0.3:8080 goto shop/web/tcp/main/10.244.0.3:8080
-                ip saddr @shop/web/tcp/main/10.244.0.4:8080 goto shop/web/tcp/main/10.244.0.4:8080
-                numgen random mod 2 vmap { 0 : goto shop/web/tcp/main/10.244.0.3:8080, 1 : goto shop/web/tcp/main/10.244.0.4:8080 }
-              }
+                chain shop/web/tcp/main/10.244.0.3:8080 {
+                  update @shop/web/tcp/main/10.244.0.3:8080 { ip saddr timeout 1m } dnat to 10.244.0.3:8080
+                }
 
-              chain shop/web/tcp/main/10.244.0.3:8080 {
-                update @shop/web/tcp/main/10.244.0.3:8080 { ip saddr timeout 1m } dnat to 10.244.0.3:8080
-              }
-
-              chain shop/web/tcp/main/10.244.0.4:8080 {
-                update @shop/web/tcp/main/10.244.0.4:8080 { ip saddr timeout 1m } dnat to 10.244.0.4:8080
-              }
-            }
-        "#]],
+                chain shop/web/tcp/main/10.244.0.4:8080 {
+                  update @shop/web/tcp/main/10.244.0.4:8080 { ip saddr timeout 1m } dnat to 10.244.0.4:8080
+                }
+            "#]],
         );
         check(
             &mut rules,
             vec![web(&[3, 4], Some(30))],
             &expect![[r#"
-              map services {
-                type ipv4_addr . inet_proto . inet_service : verdict
-                elements = { 10.96.0.5 . tcp . 80 : goto shop/web/tcp/main }
-              }
+                10.96.0.5 . tcp . 80 : goto shop/web/tcp/main
+                chain shop/web/tcp/main {
+                  ip saddr @shop/web/tcp/main/10.244.0.3:8080 goto shop/web/tcp/main/10.244.0.3:8080
+                  ip saddr @shop/web/tcp/main/10.244.0.4:8080 goto shop/web/tcp/main/10.244.0.4:8080
+                  numgen random mod 2 vmap { 0 : goto shop/web/tcp/main/10.244.0.3:8080, 1 : goto shop/web/tcp/main/10.244.0.4:8080 }
+                }
 
-              chain shop/web/tcp/main {
-                ip saddr @shop/web/tcp/main/10.244.0.3:8080 goto shop/web/tcp/main/10.244.0.3:8080
-                ip saddr @shop/web/tcp/main/10.244.0.4:8080 goto shop/web/tcp/main/10.244.0.4:8080
-                numgen random mod 2 vmap { 0 : goto shop/web/tcp/main/10.244.0.3:8080, 1 : goto shop/web/tcp/main/10.244.0.4:8080 }
-              }
+                chain shop/web/tcp/main/10.244.0.3:8080 {
+                  update @shop/web/tcp/main/10.244.0.3:8080 { ip saddr timeout 30s } dnat to 10.244.0.3:8080
+                }
 
-              chain shop/web/tcp/main/10.244.0.3:8080 {
-                update @shop/web/tcp/main/10.244.0.3:8080 { ip saddr timeout 30s } dnat to 10.244.0.3:8080
-              }
-
-              chain shop/web/tcp/main/10.244.0.4:8080 {
-                update @shop/web/tcp/main/10.244.0.4:8080 { ip saddr timeout 30s } dnat to 10.244.0.4:8080
-              }
-            }
-        "#]],
+                chain shop/web/tcp/main/10.244.0.4:8080 {
+                  update @shop/web/tcp/main/10.244.0.4:8080 { ip saddr timeout 30s } dnat to 10.244.0.4:8080
+                }
+            "#]],
         );
+    });
+}
+
+#[test]
+fn affinity_is_switched_off_and_on() {
+    in_namespace(|mut rules| {
+        let web = |backends: &[u8], seconds| route("web", Transport::Tcp, "10.96.0.5:80", backends, seconds);
+        rules.commit(vec![web(&[3, 4], Some(30))]).unwrap();
         check(
             &mut rules,
             vec![web(&[3, 4], None)],
             &expect![[r#"
-              map services {
-                type ipv4_addr . inet_proto . inet_service : verdict
-                elements = { 10.96.0.5 . tcp . 80 : goto shop/web/tcp/main }
-              }
-
-              chain shop/web/tcp/main {
-                dnat ip to numgen random mod 2 map { 0 : 10.244.0.3 . 8080, 1 : 10.244.0.4 . 8080 }
-              }
-            }
-        "#]],
+                10.96.0.5 . tcp . 80 : goto shop/web/tcp/main
+                chain shop/web/tcp/main {
+                  dnat ip to numgen random mod 2 map { 0 : 10.244.0.3 . 8080, 1 : 10.244.0.4 . 8080 }
+                }
+            "#]],
         );
         check(
             &mut rules,
             vec![web(&[3], Some(60))],
             &expect![[r#"
-              map services {
-                type ipv4_addr . inet_proto . inet_service : verdict
-                elements = { 10.96.0.5 . tcp . 80 : goto shop/web/tcp/main }
-              }
+                10.96.0.5 . tcp . 80 : goto shop/web/tcp/main
+                chain shop/web/tcp/main {
+                  ip saddr @shop/web/tcp/main/10.244.0.3:8080 goto shop/web/tcp/main/10.244.0.3:8080
+                  numgen random mod 1 vmap { 0 : goto shop/web/tcp/main/10.244.0.3:8080 }
+                }
 
-              chain shop/web/tcp/main {
-                ip saddr @shop/web/tcp/main/10.244.0.3:8080 goto shop/web/tcp/main/10.244.0.3:8080
-                numgen random mod 1 vmap { 0 : goto shop/web/tcp/main/10.244.0.3:8080 }
-              }
-
-              chain shop/web/tcp/main/10.244.0.3:8080 {
-                update @shop/web/tcp/main/10.244.0.3:8080 { ip saddr timeout 1m } dnat to 10.244.0.3:8080
-              }
-            }
-        "#]],
+                chain shop/web/tcp/main/10.244.0.3:8080 {
+                  update @shop/web/tcp/main/10.244.0.3:8080 { ip saddr timeout 1m } dnat to 10.244.0.3:8080
+                }
+            "#]],
         );
         check(
             &mut rules,
             vec![gone(web(&[], None))],
             &expect![[r#"
-              map services {
-                type ipv4_addr . inet_proto . inet_service : verdict
-              }
-
-        "#]],
+                nothing
+            "#]],
         );
     });
 }
