@@ -76,7 +76,8 @@ fn waiting(
     if known.running().is_some() || observed.stopping || observed.stopped {
         return None;
     }
-    if let Some(failure) = &known.failure {
+    // A failure is over when its pause is, unless the next attempt is under way: then it still says why the container waits.
+    if let Some(failure) = known.failure.as_ref().filter(|failure| known.busy || now < failure.retry_at) {
         let (reason, message) = failure.waiting(spec.image.as_deref().unwrap_or_default(), now);
         return Some(waiting_state(&reason, Some(message)));
     }
