@@ -8,11 +8,8 @@ use jiff::Timestamp;
 use kube::Client;
 use serde_json::{Value, json};
 
-use crate::api;
+use crate::{api, node::lease};
 
-/// As upstream: a lease of 40 s, renewed four times within it.
-const RENEW_EVERY: Duration = Duration::from_secs(10);
-const LEASE_SECONDS: u32 = 40;
 /// Nodes registered, or leases renewed, at once.
 const CONCURRENCY: usize = 16;
 
@@ -31,7 +28,7 @@ pub(super) async fn keep_alive(client: Client, names: Vec<String>) {
         })
     };
     each(Action::Register).await;
-    let mut interval = tokio::time::interval(RENEW_EVERY);
+    let mut interval = tokio::time::interval(lease::RENEW_EVERY);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
@@ -68,19 +65,8 @@ async fn post(client: &Client, name: &str) -> Result<(), api::Error> {
 }
 
 async fn renew(client: &Client, name: &str) {
-    let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
-    let now = format!("{:.6}", Timestamp::now());
-    let spec = json!({ "holderIdentity": name, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": now });
-    let patch = json!({ "spec": spec });
-    let renewed = api::send(client, Method::PATCH, &format!("{leases}/{name}"), api::MERGE, &patch).await;
-    if renewed.is_err_and(|error| error.is_not_found()) {
-        let lease = json!({
-            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-            "metadata": { "name": name, "namespace": "kube-node-lease" }, "spec": spec,
-        });
-        if let Err(error) = api::send(client, Method::POST, leases, api::JSON, &lease).await {
-            tracing::debug!(%error, name, "making the lease of a hollow node");
-        }
+    if let Err(error) = lease::renew(client, name, None).await {
+        tracing::debug!(%error, name, "renewing the lease of a hollow node");
     }
 }
 
