@@ -1,0 +1,40 @@
+//! `persistentVolumeClaim`: the directory behind the volume that a claim is bound to.
+
+use std::path::PathBuf;
+
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use kube::{Api, Client};
+
+/// What a claim leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Directory {
+    pub(crate) path: PathBuf,
+    /// `type` of a hostPath volume, checked as there.
+    pub(crate) host_path_type: String,
+    /// Whether `fsGroup` applies: not to hostPath, as upstream.
+    pub(crate) takes_group: bool,
+}
+
+/// Finds the directory of `claim`.
+///
+/// # Errors
+/// When the claim or its volume does not exist, is not bound, or is of a type that this machine has no driver for.
+pub(crate) async fn resolve(client: &Client, namespace: &str, claim: &str) -> Result<Directory, String> {
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
+    let object = claims.get_opt(claim).await.map_err(|error| error.to_string())?;
+    let object = object.ok_or_else(|| format!("persistentvolumeclaim \"{claim}\" not found"))?;
+    let bound = object.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
+    let name = object.spec.and_then(|spec| spec.volume_name).filter(|_| bound);
+    let name = name.ok_or_else(|| format!("PVC {namespace}/{claim} is not bound"))?;
+    let volumes: Api<PersistentVolume> = Api::all(client.clone());
+    let volume = volumes.get_opt(&name).await.map_err(|error| error.to_string())?;
+    let spec = volume.and_then(|volume| volume.spec).ok_or_else(|| format!("persistentvolume \"{name}\" not found"))?;
+    if let Some(source) = spec.host_path {
+        let host_path_type = source.type_.unwrap_or_default();
+        return Ok(Directory { path: source.path.into(), host_path_type, takes_group: false });
+    }
+    if let Some(source) = spec.local {
+        return Ok(Directory { path: source.path.into(), host_path_type: "Directory".into(), takes_group: true });
+    }
+    Err(format!("no volume plugin matched persistentvolume \"{name}\": only hostPath and local volumes are mounted"))
+}
