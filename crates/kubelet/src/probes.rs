@@ -1,0 +1,105 @@
+//! Probes of running containers: one task each, results to the pod's worker.
+
+mod handler;
+mod http_get;
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use k8s_openapi::api::core::v1::{Container, Probe};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+pub(crate) use windlass_planner::pod::probe::Kind;
+use windlass_planner::pod::probe::{self, Machine};
+
+pub(crate) use self::handler::{Outcome, Target, run_hook};
+
+/// A probe's state changed, or a failure is to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) container: String,
+    /// The run it is about: a report may outlive it.
+    pub(crate) container_id: String,
+    pub(crate) kind: Kind,
+    /// The new state.
+    pub(crate) changed: Option<bool>,
+    /// What went wrong, when that is worth an event.
+    pub(crate) failure: Option<String>,
+}
+
+/// What the probes of one run of a container need.
+pub(crate) struct Probed {
+    pub(crate) container: Container,
+    pub(crate) container_id: String,
+    pub(crate) target: Target,
+    pub(crate) reports: mpsc::Sender<Report>,
+}
+
+/// Which probes the container has.
+pub(crate) fn of(container: &Container) -> Vec<(Kind, &Probe)> {
+    [
+        (Kind::Startup, container.startup_probe.as_ref()),
+        (Kind::Readiness, container.readiness_probe.as_ref()),
+        (Kind::Liveness, container.liveness_probe.as_ref()),
+    ]
+    .into_iter()
+    .filter_map(|(kind, probe)| Some((kind, probe?)))
+    .collect()
+}
+
+/// Probes until `stop`: the startup probe until it succeeds, then the others. `age` is how long the container runs already.
+pub(crate) async fn run(probed: Arc<Probed>, age: Duration, is_started: bool, stop: CancellationToken) {
+    let all = async {
+        if let Some(probe) = probed.container.startup_probe.as_ref().filter(|_| !is_started) {
+            follow(&probed, Kind::Startup, probe, age).await;
+        }
+        let others = of(&probed.container).into_iter().filter(|(kind, _)| *kind != Kind::Startup);
+        futures::future::join_all(others.map(|(kind, probe)| follow(&probed, kind, probe, age))).await;
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = all => {}
+    }
+}
+
+/// Follows one probe; a startup probe ends with its first success, and one that failed for good waits to be stopped.
+async fn follow(probed: &Probed, kind: Kind, probe: &Probe, age: Duration) {
+    sleep(probe::initial_delay(probe).saturating_sub(age)).await;
+    let mut machine = Machine::new(kind, probe);
+    let first = Instant::now();
+    loop {
+        let began = Instant::now();
+        let outcome = handler::probe(&probed.target, &probed.container, &probed.container_id, probe).await;
+        let success = matches!(outcome, Outcome::Success);
+        let verdict = machine.observe(success, began - first);
+        let failure = match outcome {
+            Outcome::Failure(why) if verdict.is_reported => Some(format!("{} probe failed: {why}", kind.name())),
+            Outcome::Unknown(why) if verdict.is_reported => Some(format!("{} probe errored: {why}", kind.name())),
+            _ => None,
+        };
+        if verdict.changed.is_some() || failure.is_some() {
+            let report = Report {
+                container: probed.container.name.clone(),
+                container_id: probed.container_id.clone(),
+                kind,
+                changed: verdict.changed,
+                failure,
+            };
+            if probed.reports.send(report).await.is_err() {
+                return;
+            }
+        }
+        match (kind, verdict.changed) {
+            (Kind::Startup, Some(true)) => return,
+            (Kind::Startup | Kind::Liveness, Some(false)) => return std::future::pending().await,
+            _ => sleep_until(began + verdict.next_in).await,
+        }
+    }
+}
+
+/// The address that a probe without a host goes to.
+pub(crate) fn default_host(pod_ips: &[IpAddr]) -> Option<IpAddr> {
+    pod_ips.first().copied()
+}

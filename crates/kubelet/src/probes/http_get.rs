@@ -1,0 +1,229 @@
+//! HTTP and gRPC probes over a connection from the machine's own network.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Uri, header};
+use http_body_util::{BodyExt, Empty, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use k8s_openapi::api::core::v1::HTTPGetAction;
+use tokio::{net::TcpStream, time::timeout};
+
+use super::Outcome;
+use crate::network::PodNetwork;
+
+/// Redirects followed to the same host, as Go's client does.
+const MAX_REDIRECTS: usize = 10;
+
+/// Sends a GET and judges the answer: 200 to 399 is healthy; a redirect to the same host is followed, one elsewhere counts as healthy.
+pub(super) async fn get(
+    network: &dyn PodNetwork,
+    address: SocketAddr,
+    action: &HTTPGetAction,
+    limit: Duration,
+    agent: &str,
+) -> Outcome {
+    let https = action.scheme.as_deref().unwrap_or("HTTP").eq_ignore_ascii_case("https");
+    let mut path = action.path.clone().filter(|path| !path.is_empty()).unwrap_or_else(|| "/".to_owned());
+    if !path.starts_with('/') {
+        path.insert(0, '/');
+    }
+    let scheme = if https { "https" } else { "http" };
+    let url = format!("{scheme}://{address}{path}");
+    let attempt = async {
+        for _ in 0..=MAX_REDIRECTS {
+            let request = request(&path, address, action, agent).map_err(|error| error.to_string())?;
+            let stream =
+                network.connect(address).await.map_err(|error| format!("dial tcp {address}: {}", connect_error(&error)))?;
+            let answer = if https { send(tls(stream, address).await?, request).await? } else { send(stream, request).await? };
+            let (status, location) = answer;
+            match location.filter(|_| (300..400).contains(&status)).and_then(|location| same_host(&location, address)) {
+                Some(next) => path = next,
+                None => return Ok(status),
+            }
+        }
+        Err("stopped after 10 redirects".to_owned())
+    };
+    match timeout(limit, attempt).await {
+        Ok(Ok(status)) if (200..400).contains(&status) => Outcome::Success,
+        Ok(Ok(status)) => Outcome::Failure(format!("HTTP probe failed with statuscode: {status}")),
+        Ok(Err(why)) => Outcome::Failure(format!("Get \"{url}\": {why}")),
+        Err(_) => {
+            Outcome::Failure(format!("Get \"{url}\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)"))
+        }
+    }
+}
+
+/// A refused connection in Go's words, which people search for.
+pub(super) fn connect_error(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
+        std::io::ErrorKind::HostUnreachable => "connect: no route to host".to_owned(),
+        std::io::ErrorKind::TimedOut => "i/o timeout".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn request(path: &str, address: SocketAddr, action: &HTTPGetAction, agent: &str) -> Result<Request<Empty<Bytes>>, http::Error> {
+    let given = action.http_headers.as_deref().unwrap_or_default();
+    let has = |name: &str| given.iter().any(|header| header.name.eq_ignore_ascii_case(name));
+    let mut request = Request::get(path);
+    if !has("host") {
+        request = request.header(header::HOST, address.to_string());
+    }
+    if !has("user-agent") {
+        request = request.header(header::USER_AGENT, agent);
+    }
+    if !has("accept") {
+        request = request.header(header::ACCEPT, "*/*");
+    }
+    request = request.header(header::CONNECTION, "close");
+    for header in given {
+        request = request.header(header.name.as_str(), header.value.as_str());
+    }
+    request.body(Empty::new())
+}
+
+/// Status code and, when there is one, the `Location`.
+async fn send<S>(stream: S, request: Request<Empty<Bytes>>) -> Result<(u16, Option<String>), String>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    let answer = async {
+        let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+        let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
+        Ok((response.status().as_u16(), location))
+    };
+    tokio::pin!(connection);
+    tokio::select! {
+        biased;
+        answer = answer => answer,
+        ended = &mut connection => Err(ended.map_or_else(|error| error.to_string(), |()| "EOF".to_owned())),
+    }
+}
+
+/// The path of a redirect that stays on `address`.
+fn same_host(location: &str, address: SocketAddr) -> Option<String> {
+    let uri: Uri = location.parse().ok()?;
+    let stays = uri.authority().is_none_or(|authority| {
+        authority.host() == address.ip().to_string() && authority.port_u16().is_none_or(|port| port == address.port())
+    });
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    (stays && path.starts_with('/')).then(|| path.to_owned())
+}
+
+/// TLS without checking the certificate: a probe asks whether the server answers, not who it is, as upstream.
+async fn tls(stream: TcpStream, address: SocketAddr) -> Result<tokio_rustls::client::TlsStream<TcpStream>, String> {
+    let name = rustls::pki_types::ServerName::IpAddress(address.ip().into());
+    tokio_rustls::TlsConnector::from(unverified()).connect(name, stream).await.map_err(|error| format!("tls: {error}"))
+}
+
+fn unverified() -> Arc<rustls::ClientConfig> {
+    static CONFIG: std::sync::OnceLock<Arc<rustls::ClientConfig>> = std::sync::OnceLock::new();
+    let make = || {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = Arc::new(AnyCertificate(Arc::clone(&provider)));
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring supports the default versions of TLS")
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
+        Arc::new(config)
+    };
+    Arc::clone(CONFIG.get_or_init(make))
+}
+
+#[derive(Debug)]
+struct AnyCertificate(Arc<rustls::crypto::CryptoProvider>);
+
+impl rustls::client::danger::ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &rustls::pki_types::CertificateDer<'_>,
+        _intermediates: &[rustls::pki_types::CertificateDer<'_>],
+        _server_name: &rustls::pki_types::ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: rustls::pki_types::UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        Ok(rustls::client::danger::ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &rustls::pki_types::CertificateDer<'_>,
+        dss: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &rustls::pki_types::CertificateDer<'_>,
+        dss: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Asks `grpc.health.v1.Health/Check` of `service`; SERVING is healthy.
+pub(super) async fn grpc(network: &dyn PodNetwork, address: SocketAddr, service: &str, limit: Duration) -> Outcome {
+    let attempt = async {
+        let stream = network.connect(address).await.map_err(|error| format!("dial tcp {address}: {}", connect_error(&error)))?;
+        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.map_err(|error| error.to_string())?;
+        let request = Request::post(format!("http://{address}/grpc.health.v1.Health/Check"))
+            .header(header::CONTENT_TYPE, "application/grpc")
+            .header(header::TE, "trailers")
+            .header(header::USER_AGENT, "kube-probe/1.36")
+            .body(Full::new(health_request(service)))
+            .map_err(|error| error.to_string())?;
+        let answer = async {
+            let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+            let headers = response.headers().clone();
+            let body = response.into_body().collect().await.map_err(|error| error.to_string())?;
+            let trailers = body.trailers().cloned().unwrap_or(headers);
+            let status = trailers.get("grpc-status").and_then(|value| value.to_str().ok()).unwrap_or("0").to_owned();
+            Ok::<_, String>((status, body.to_bytes()))
+        };
+        tokio::pin!(connection);
+        tokio::select! {
+            biased;
+            answer = answer => answer,
+            _ = &mut connection => Err("the connection was closed".to_owned()),
+        }
+    };
+    match timeout(limit, attempt).await {
+        Ok(Ok((status, body))) if status == "0" && is_serving(&body) => Outcome::Success,
+        Ok(Ok((status, _))) if status == "0" => Outcome::Failure("service unhealthy (responded with \"NOT_SERVING\")".to_owned()),
+        Ok(Ok((status, _))) => Outcome::Failure(format!("error: health rpc probe failed with code {status}")),
+        Ok(Err(why)) => Outcome::Failure(format!("error: failed to connect service \"{address}\": {why}")),
+        Err(_) => Outcome::Failure(format!("timeout: failed to connect service \"{address}\" within {}s", limit.as_secs())),
+    }
+}
+
+/// A gRPC frame with `HealthCheckRequest { service }`.
+fn health_request(service: &str) -> Bytes {
+    // Longer names than one length byte holds are no service names.
+    let length = u8::try_from(service.len()).ok().filter(|length| *length < 0x80).unwrap_or(0);
+    let mut message = Vec::new();
+    if length > 0 {
+        message.extend([0x0a, length]);
+        message.extend(service.as_bytes());
+    }
+    let size = u32::try_from(message.len()).unwrap_or(0).to_be_bytes();
+    [&[0][..], &size, &message].concat().into()
+}
+
+/// Whether a gRPC frame holds `HealthCheckResponse { status: SERVING }`.
+fn is_serving(frame: &[u8]) -> bool {
+    frame.get(5..) == Some(&[0x08, 0x01])
+}
