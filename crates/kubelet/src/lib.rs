@@ -1,8 +1,24 @@
 //! Pods on this machine: sync, probes, volumes, logs, status; the container runtime behind one trait.
 
 mod api;
+mod env;
+mod events;
+mod files;
+mod gc;
 pub mod hollow;
+mod images;
+mod kubelet;
+mod logs;
 pub mod network;
 pub mod node;
+mod objects;
 pub mod oci_runtime;
+mod paths;
+mod pod;
+mod probes;
 pub mod runtime;
+pub mod server;
+mod services;
+mod volumes;
+
+pub use kubelet::{Error, Kubelet, Options};

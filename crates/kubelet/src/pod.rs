@@ -1,0 +1,73 @@
+//! One worker a pod: it alone starts, watches and stops that pod, and never waits for another's.
+
+mod adopt;
+mod container_config;
+mod ended;
+mod kill;
+mod objects;
+mod operation;
+mod set_up;
+mod start;
+mod status;
+mod stop;
+mod worker;
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::{adopt::Existing, container_config::note::GRACE_SECONDS as GRACE_NOTE, worker::Worker};
+
+/// What is told to a worker.
+#[derive(Debug, Clone)]
+pub(crate) enum Message {
+    /// A container of the pod ended.
+    Exited(String),
+    /// Exits may have been missed: look at all containers.
+    Relist,
+}
+
+/// The rest of the kubelet's hold on a worker.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    /// The pod as the API has it.
+    pub(crate) pod: watch::Sender<Arc<Pod>>,
+    pub(crate) inbox: mpsc::Sender<Message>,
+    /// What the worker said of the pod last.
+    pub(crate) status: watch::Receiver<Arc<PodStatus>>,
+    /// Cancelled when the pod is gone from the API.
+    pub(crate) gone: CancellationToken,
+}
+
+/// Messages that wait for a worker; it looks at everything when it missed some.
+pub(crate) const INBOX: usize = 64;
+
+pub(crate) fn uid(pod: &Pod) -> &str {
+    pod.metadata.uid.as_deref().unwrap_or_default()
+}
+
+pub(crate) fn name(pod: &Pod) -> &str {
+    pod.metadata.name.as_deref().unwrap_or_default()
+}
+
+pub(crate) fn namespace(pod: &Pod) -> &str {
+    pod.metadata.namespace.as_deref().unwrap_or("default")
+}
+
+/// All containers of a pod, init containers first, each with whether it is one.
+pub(crate) fn containers(pod: &Pod) -> impl DoubleEndedIterator<Item = (&Container, bool)> {
+    let init = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten()).map(|container| (container, true));
+    init.chain(pod.spec.iter().flat_map(|spec| &spec.containers).map(|container| (container, false)))
+}
+
+pub(crate) fn container<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
+    containers(pod).map(|(container, _)| container).find(|container| container.name == name)
+}
+
+/// Path of a container in the spec, as events name it.
+pub(crate) fn field_path(pod: &Pod, name: &str) -> String {
+    let is_init = containers(pod).any(|(container, is_init)| is_init && container.name == name);
+    if is_init { format!("spec.initContainers{{{name}}}") } else { format!("spec.containers{{{name}}}") }
+}

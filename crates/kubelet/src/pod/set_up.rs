@@ -1,0 +1,124 @@
+//! A pod's namespaces, network and volumes, made at the same time.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use super::operation::{Done, Scope};
+use crate::{
+    env::Facts,
+    files,
+    images::with_sources,
+    pod::{name, namespace, uid},
+    runtime::{Sandbox, SandboxConfig},
+    volumes::{self, MountedVolumes},
+};
+
+/// Makes what is missing: `sandbox` is the one that exists, if any.
+pub(crate) async fn set_up(scope: Scope, sandbox: Option<Sandbox>, attempt: u32) -> Done {
+    let (sandbox, volumes) = tokio::join!(make_sandbox(&scope, sandbox, attempt), make_volumes(&scope));
+    Done::SetUp { sandbox, volumes }
+}
+
+async fn make_sandbox(scope: &Scope, existing: Option<Sandbox>, attempt: u32) -> Result<(Sandbox, Vec<IpAddr>), String> {
+    let kubelet = &scope.kubelet;
+    let sandbox = match existing {
+        Some(sandbox) => sandbox,
+        None => kubelet.runtime.create_sandbox(config(scope, attempt)).await.map_err(|error| with_sources(&error))?,
+    };
+    let Some(netns) = &sandbox.netns else {
+        return Ok((sandbox, kubelet.host_ips()));
+    };
+    match kubelet.network.attach(uid(&scope.pod), netns).await {
+        Ok(ips) => Ok((sandbox, ips)),
+        Err(error) => {
+            // Without a network it is of no use; the next attempt makes a new one.
+            if let Err(error) = kubelet.runtime.remove_sandbox(&sandbox.id).await {
+                tracing::warn!(%error, sandbox = sandbox.id, "removing a sandbox that got no network");
+            }
+            Err(format!("failed to setup network for sandbox \"{}\": {}", sandbox.id, with_sources(&error)))
+        }
+    }
+}
+
+fn config(scope: &Scope, attempt: u32) -> SandboxConfig {
+    let pod = &scope.pod;
+    let spec = pod.spec.as_ref();
+    let context = spec.and_then(|spec| spec.security_context.as_ref());
+    let sysctls = context.and_then(|context| context.sysctls.as_deref()).unwrap_or_default();
+    SandboxConfig {
+        pod_uid: uid(pod).to_owned(),
+        pod_name: name(pod).to_owned(),
+        pod_namespace: namespace(pod).to_owned(),
+        attempt,
+        hostname: files::kernel_hostname(pod, &scope.kubelet.options.cluster_domain),
+        host_network: spec.and_then(|spec| spec.host_network).unwrap_or(false),
+        share_pid: spec.and_then(|spec| spec.share_process_namespace).unwrap_or(false),
+        sysctls: sysctls.iter().map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect::<BTreeMap<_, _>>(),
+        cgroup_parent: windlass_planner::pod::resources::cgroup(pod),
+    }
+}
+
+async fn make_volumes(scope: &Scope) -> Result<MountedVolumes, volumes::Error> {
+    let objects = tokio::select! {
+        objects = scope.objects.load() => objects,
+        () = scope.cancel.cancelled() => Err("the pod is being deleted".to_owned()),
+    };
+    let objects = objects.map_err(|why| volumes::Error { volume: String::new(), why })?;
+    let facts = volume_facts(scope, &objects);
+    scope.volumes.set_up(&scope.kubelet.client, &scope.kubelet.paths, &facts).await
+}
+
+/// Brings the files of volumes up to date.
+pub(crate) async fn refresh(scope: Scope) -> Done {
+    let refreshed = async {
+        let objects = scope.objects.load().await.map_err(|why| volumes::Error { volume: String::new(), why })?;
+        scope.volumes.refresh(&scope.kubelet.client, &scope.kubelet.paths, &volume_facts(&scope, &objects)).await
+    };
+    Done::Refreshed(refreshed.await)
+}
+
+/// Volumes show nothing that is known only once the pod has an address.
+fn volume_facts<'a>(
+    scope: &'a Scope,
+    objects: &'a std::collections::HashMap<crate::objects::Key, std::sync::Arc<crate::objects::Data>>,
+) -> Facts<'a> {
+    Facts {
+        pod: &scope.pod,
+        pod_ips: &[],
+        host_ips: &[],
+        node_name: &scope.kubelet.options.node_name,
+        allocatable: &scope.kubelet.allocatable,
+        objects,
+        services: &[],
+    }
+}
+
+/// Gives everything back that [`set_up`] made. Goes as far as it gets: what is left is found and removed on the next start.
+pub(crate) async fn release(scope: &Scope, sandbox: Option<&Sandbox>) {
+    remove_sandbox(scope, sandbox).await;
+    let directory = scope.kubelet.paths.pod(uid(&scope.pod));
+    let removed = tokio::task::spawn_blocking(move || volumes::remove(&directory)).await;
+    if let Ok(Err(error)) = removed {
+        tracing::warn!(%error, uid = uid(&scope.pod), "removing the volumes of a pod");
+    }
+}
+
+/// Leaves nothing of the pod in the kernel; its files stay for the next start of the machine.
+pub(crate) async fn leave(scope: &Scope, sandbox: Option<&Sandbox>) {
+    remove_sandbox(scope, sandbox).await;
+    let directory = scope.kubelet.paths.pod(uid(&scope.pod));
+    // A task that fails leaves a mount, which goes with the mount namespace.
+    let _ = tokio::task::spawn_blocking(move || volumes::unmount(&directory)).await;
+}
+
+async fn remove_sandbox(scope: &Scope, sandbox: Option<&Sandbox>) {
+    let Some(sandbox) = sandbox else { return };
+    let kubelet = &scope.kubelet;
+    if sandbox.netns.is_some()
+        && let Err(error) = kubelet.network.detach(uid(&scope.pod)).await
+    {
+        tracing::warn!(%error, uid = uid(&scope.pod), "taking a pod off the network");
+    }
+    if let Err(error) = kubelet.runtime.remove_sandbox(&sandbox.id).await {
+        tracing::warn!(error = with_sources(&error), sandbox = sandbox.id, "removing a sandbox");
+    }
+}

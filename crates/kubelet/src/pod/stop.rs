@@ -1,0 +1,140 @@
+//! The way down, in order: unrouted, drained, hooks, SIGTERM, grace, SIGKILL, and only then the end of the pod.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, Pod};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use windlass_api::names::CONDITION_UNROUTED;
+use windlass_planner::pod::{
+    Observed, conditions,
+    restart::is_sidecar,
+    stop::{Deadlines, grace_seconds},
+};
+
+use super::{
+    kill::{pre_stop, stop},
+    operation::Scope,
+};
+use crate::{
+    events::Type,
+    pod::{containers, field_path},
+    runtime::Sandbox,
+};
+
+/// Between two looks at the pod's connections. The kernel tells nobody when one ends.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// What is left to stop.
+pub(crate) struct Descent {
+    pub(crate) scope: Scope,
+    pub(crate) sandbox: Option<Sandbox>,
+    /// Running containers by name and id.
+    pub(crate) running: Vec<(String, String)>,
+    pub(crate) address: Option<std::net::IpAddr>,
+    /// The pod as it changes: its route goes, or its grace period is cut.
+    pub(crate) pod: watch::Receiver<Arc<Pod>>,
+    /// The pod is gone from the API (deleted by force): nothing is waited for.
+    pub(crate) gone: CancellationToken,
+    /// Whether somebody takes the pod out of its routes first: not when the whole machine stops.
+    pub(crate) is_unrouted: bool,
+}
+
+impl Descent {
+    pub(crate) fn new(
+        scope: Scope,
+        observed: &Observed,
+        sandbox: Option<Sandbox>,
+        pod: watch::Receiver<Arc<Pod>>,
+        gone: CancellationToken,
+        is_unrouted: bool,
+    ) -> Self {
+        let running = containers(&scope.pod)
+            .filter_map(|(container, _)| {
+                let run = observed.containers.get(&container.name)?.running()?;
+                Some((container.name.clone(), run.id.clone()))
+            })
+            .collect();
+        Self { scope, sandbox, running, address: observed.pod_ips.first().copied(), pod, gone, is_unrouted }
+    }
+
+    /// Stops all containers. A grace period that is cut meanwhile holds at once.
+    pub(crate) async fn run(mut self) {
+        let mut deadlines = Deadlines::of(&self.pod.borrow_and_update(), Timestamp::now());
+        loop {
+            let mut changes = self.pod.clone();
+            let cut = async {
+                loop {
+                    if changes.changed().await.is_err() {
+                        return std::future::pending().await;
+                    }
+                    let shorter = Deadlines::of(&changes.borrow_and_update(), Timestamp::now());
+                    if shorter.killed < deadlines.killed {
+                        return shorter;
+                    }
+                }
+            };
+            tokio::select! {
+                () = self.steps(&deadlines) => return,
+                shorter = cut => deadlines = shorter,
+                () = self.gone.cancelled() => return self.kill_all().await,
+            }
+        }
+    }
+
+    async fn steps(&self, deadlines: &Deadlines) {
+        if self.running.is_empty() {
+            return;
+        }
+        if self.is_unrouted {
+            self.unrouted(deadlines).await;
+            self.drained(deadlines).await;
+        }
+        let is_main = |container: &Container, is_init: bool| !(is_init && is_sidecar(container));
+        let mains = containers(&self.scope.pod).filter(|(container, is_init)| is_main(container, *is_init));
+        join_all(mains.map(|(container, _)| self.stop(container, deadlines))).await;
+        // Sidecars serve the others to the end, and those that were started first serve the later ones.
+        let sidecars = containers(&self.scope.pod).rev().filter(|(container, is_init)| !is_main(container, *is_init));
+        for (sidecar, _) in sidecars {
+            self.stop(sidecar, deadlines).await;
+        }
+    }
+
+    async fn unrouted(&self, deadlines: &Deadlines) {
+        let mut pod = self.pod.clone();
+        let gone = pod.wait_for(|pod| conditions::is_true(pod.status.as_ref(), CONDITION_UNROUTED));
+        let _ = tokio::time::timeout(until(deadlines.unrouted), gone).await;
+    }
+
+    async fn drained(&self, deadlines: &Deadlines) {
+        let Some(netns) = self.sandbox.as_ref().and_then(|sandbox| sandbox.netns.as_deref()) else { return };
+        let idle = async {
+            // What cannot be counted is not waited for.
+            while matches!(self.scope.kubelet.network.connections(netns).await, Ok(1..)) {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        let _ = tokio::time::timeout(until(deadlines.drained), idle).await;
+    }
+
+    async fn stop(&self, container: &Container, deadlines: &Deadlines) {
+        let Some((name, id)) = self.running.iter().find(|(name, _)| *name == container.name) else { return };
+        let scope = &self.scope;
+        let message = format!("Stopping container {name}");
+        scope.kubelet.events.pod(&scope.pod, Some(field_path(&scope.pod, name)), Type::Normal, "Killing", message);
+        pre_stop(scope, container, id, self.address, until(deadlines.killed)).await;
+        let pod = Arc::clone(&self.pod.borrow());
+        let grace = Duration::try_from(deadlines.grace(&pod, Timestamp::now())).unwrap_or_default();
+        stop(scope, id, if grace_seconds(&pod) == 0 { Duration::ZERO } else { grace }).await;
+    }
+
+    async fn kill_all(&self) {
+        join_all(self.running.iter().map(|(_, id)| stop(&self.scope, id, Duration::ZERO))).await;
+    }
+}
+
+fn until(deadline: Timestamp) -> Duration {
+    Duration::try_from(deadline.duration_since(Timestamp::now())).unwrap_or_default()
+}
