@@ -220,14 +220,14 @@ impl Kind {
         errors
     }
 
-    /// Mistakes in a change of the main resource.
+    /// Mistakes in a change of the main resource; `new` has a resource version.
     pub fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
         let mut errors = validation::metadata_update(&new["metadata"], &old["metadata"], "metadata");
         errors.extend(validation::update(self.group, self.kind, new, old));
         errors
     }
 
-    /// Mistakes in a write to `/status`.
+    /// Mistakes in a write to `/status`; `new` has a resource version.
     pub fn validate_status(&self, new: &Value, old: &Value) -> Vec<FieldError> {
         let mut errors = validation::metadata_update(&new["metadata"], &old["metadata"], "metadata");
         errors.extend(validation::status(self.group, self.kind, new, old));

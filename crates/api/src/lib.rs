@@ -20,5 +20,4 @@ pub mod scale;
 pub mod schema;
 pub mod selector;
 pub mod status;
-pub mod syntax;
 pub mod validation;

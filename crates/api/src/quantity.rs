@@ -69,6 +69,15 @@ impl Quantity {
         self.in_parts_of(NANOS_PER_UNIT / 1000)
     }
 
+    /// The same, rounded up (away from zero) to thousandths of a unit. A part of a unit has no binary suffix.
+    pub fn rounded_to_millis(self) -> Self {
+        const PART: i128 = NANOS_PER_UNIT / 1000;
+        if self.nanos % PART == 0 {
+            return self;
+        }
+        Self { nanos: round_up(self.nanos, PART) * PART, format: Format::DecimalSi }
+    }
+
     /// Whether it is nothing.
     pub fn is_zero(self) -> bool {
         self.nanos == 0

@@ -17,13 +17,8 @@ pub(super) fn canonical(object: &mut Value, field: &str) {
                 _ => continue,
             };
             if let Ok(quantity) = text.parse::<Quantity>() {
-                *value = in_thousandths(quantity).to_string().into();
+                *value = quantity.rounded_to_millis().to_string().into();
             }
         }
     });
-}
-
-fn in_thousandths(quantity: Quantity) -> Quantity {
-    let rounded = Quantity::from_millis(quantity.millis());
-    if rounded == quantity { quantity } else { rounded }
 }

@@ -61,6 +61,14 @@ fn canonical_forms() {
 }
 
 #[test]
+fn thousandths_are_the_finest_that_is_stored() {
+    for (text, expected) in [("1500u", "2m"), ("-1500u", "-2m"), ("10Pi", "10Pi"), ("1.0001Ki", "1024103m"), ("1e-4", "1m")] {
+        let quantity: Quantity = text.parse().expect("it is a quantity");
+        assert_eq!(quantity.rounded_to_millis().to_string(), expected, "{text}");
+    }
+}
+
+#[test]
 fn what_is_no_quantity() {
     for (text, expected) in [
         ("", ParseError::Format),

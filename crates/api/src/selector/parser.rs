@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::label::{Operator, Requirement};
+use crate::validation::format;
 
 /// Why a text is no selector, in upstream's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -242,7 +243,7 @@ impl Parser {
 }
 
 fn check_key(key: &str, path: &str) -> Result<(), ParseError> {
-    let mistakes = crate::syntax::qualified_name_mistakes(key);
+    let mistakes = format::qualified_name(key);
     if mistakes.is_empty() {
         return Ok(());
     }
@@ -257,7 +258,7 @@ fn check_values(key: &str, operator: Operator, values: &[String]) -> Result<(), 
                 "values[{index}]: Invalid value: {value:?}: for 'Gt', 'Lt' operators, the value must be an integer"
             ));
         }
-        let mistakes = crate::syntax::label_value_mistakes(value);
+        let mistakes = format::label_value(value);
         if !mistakes.is_empty() {
             errors.push(format!("values[{index}][{key}]: Invalid value: {value:?}: {}", mistakes.join("; ")));
         }

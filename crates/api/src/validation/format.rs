@@ -81,7 +81,7 @@ pub(super) fn dns1035_label(text: &str) -> Vec<String> {
 }
 
 /// The key of a label: a name, after an optional DNS subdomain and `/`.
-pub(super) fn qualified_name(text: &str) -> Vec<String> {
+pub(crate) fn qualified_name(text: &str) -> Vec<String> {
     const EXAMPLES: &[&str] = &["MyName", "my.name", "123-abc"];
     let mut wrong = Vec::new();
     let name = match text.split('/').collect::<Vec<_>>()[..] {
@@ -118,7 +118,7 @@ pub(super) fn annotation_key(text: &str) -> Vec<String> {
 }
 
 /// The value of a label.
-pub(super) fn label_value(text: &str) -> Vec<String> {
+pub(crate) fn label_value(text: &str) -> Vec<String> {
     let mut wrong = too_long(text, LABEL_MAX, "bytes");
     if !text.is_empty() && !is_label_text(text) {
         wrong.push(mismatch(

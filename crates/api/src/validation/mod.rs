@@ -14,7 +14,7 @@ mod error;
 mod errors;
 mod event;
 mod field;
-mod format;
+pub(crate) mod format;
 mod metadata;
 mod pod;
 mod policy;

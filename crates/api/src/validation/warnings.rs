@@ -79,9 +79,9 @@ pub fn creation_warnings(group: &str, kind: &str, object: &Value) -> Vec<String>
     let mut found = warnings(group, kind, object);
     if !wrong.is_empty() {
         let wrong = wrong.join(" ");
-        found.push(format!(
-            "metadata.name: {what}, which can result in surprising behavior; a DNS label is recommended: [{wrong}]"
-        ));
+        let warning =
+            format!("metadata.name: {what}, which can result in surprising behavior; a DNS label is recommended: [{wrong}]");
+        found.insert(0, warning);
     }
     found
 }
