@@ -15,6 +15,7 @@ mod options;
 mod owned;
 mod queue;
 mod replica_set;
+mod scheduler;
 mod stateful_set;
 mod volume;
 
@@ -38,6 +39,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
     stateful_set::start(&context, &mut tasks, &stop);
     daemon_set::start(&context, &mut tasks, &stop);
     volume::start(&context, &mut tasks, &stop);
+    scheduler::start(&context, &mut tasks, &stop);
     context.watch(&mut tasks, &stop);
     stop.cancelled().await;
     tasks.shutdown().await;

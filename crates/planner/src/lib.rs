@@ -16,6 +16,7 @@ pub mod pod;
 pub mod proxy;
 pub mod replica;
 pub mod replica_set;
+pub mod schedule;
 pub mod stateful_set;
 pub mod template;
 pub mod volume;

@@ -1,0 +1,200 @@
+//! The scheduler: one pod at a time is decided, many are bound at once.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use windlass_planner::{
+    note::Note,
+    owner, replica,
+    schedule::{self, Cluster, DEFAULT_SCHEDULER, Decision},
+    seconds,
+};
+
+use crate::{
+    api::{self, Error},
+    cache::{Key, key_of},
+    context::{Context, settle},
+    queue::{Next, Queue},
+};
+
+/// Bindings under way at once; the store commits as many together.
+const PARALLEL: usize = 64;
+/// How long changes gather before pods that did not fit are tried again: one look for a burst of deletions.
+const GATHER: Duration = Duration::from_millis(10);
+/// A pod that nothing has moved is tried again after this long. Upstream's figure.
+const FLUSH: Duration = Duration::from_secs(300);
+
+struct Loop {
+    context: Arc<Context>,
+    /// What is placed where, bindings under way included.
+    cluster: Mutex<Cluster>,
+    /// Pods that did not fit, with the reason that was last told.
+    parked: Mutex<BTreeMap<Key, String>>,
+}
+
+/// Starts the loop and its listeners.
+pub(crate) fn start(context: &Arc<Context>, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
+    let queue: Arc<Queue<Key>> = Queue::new();
+    let this = Arc::new(Loop {
+        context: Arc::clone(context),
+        cluster: Mutex::new(Cluster::default()),
+        parked: Mutex::new(BTreeMap::new()),
+    });
+    let (shared, nodes) = (Arc::clone(&this), Arc::clone(&queue));
+    context.nodes.listen(move |old, new| {
+        let moved = match (old, new) {
+            (_, Some(node)) => shared.cluster().set_node(Arc::clone(node)),
+            (Some(node), None) => {
+                shared.cluster().remove_node(owner::name(&node.metadata));
+                true
+            }
+            (None, None) => false,
+        };
+        if moved {
+            shared.try_parked(&nodes);
+        }
+    });
+    let (shared, pods) = (Arc::clone(&this), Arc::clone(&queue));
+    context.pods.listen(move |old, new| shared.follow_pod(old, new, &pods));
+    tasks.spawn(queue.work(PARALLEL, stop.clone(), move |key| {
+        let this = Arc::clone(&this);
+        async move { settle("scheduler", &key, this.pass(&key).await) }
+    }));
+}
+
+impl Loop {
+    fn cluster(&self) -> MutexGuard<'_, Cluster> {
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn parked(&self) -> MutexGuard<'_, BTreeMap<Key, String>> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn follow_pod(&self, old: Option<&Arc<Pod>>, new: Option<&Arc<Pod>>, queue: &Queue<Key>) {
+        let freed = match (old, new) {
+            (_, Some(pod)) if replica::is_finished(pod) => self.cluster().remove(owner::uid(&pod.metadata)),
+            (old, Some(pod)) => {
+                let node = replica::node_name(pod);
+                if let Some(node) = node {
+                    let same = old.is_some_and(|old| {
+                        replica::node_name(old) == Some(node)
+                            && old.spec == pod.spec
+                            && old.metadata.labels == pod.metadata.labels
+                    });
+                    if !same {
+                        self.cluster().place(Arc::clone(pod), node);
+                    }
+                } else if schedule::is_waiting(pod) {
+                    queue.add(key_of(&pod.metadata));
+                }
+                false
+            }
+            (Some(pod), None) => {
+                self.parked().remove(&key_of(&pod.metadata));
+                self.cluster().remove(owner::uid(&pod.metadata))
+            }
+            (None, None) => false,
+        };
+        if freed {
+            self.try_parked(queue);
+        }
+    }
+
+    /// Something has changed that may make room.
+    fn try_parked(&self, queue: &Queue<Key>) {
+        for key in self.parked().keys() {
+            queue.add_after(Key::clone(key), GATHER);
+        }
+    }
+
+    async fn pass(&self, key: &Key) -> Result<Next, Error> {
+        let Some(pod) = self.context.pods.get(key).filter(|pod| schedule::is_waiting(pod)) else {
+            self.parked().remove(key);
+            return Ok(Next::Wait);
+        };
+        match self.decide(&pod) {
+            None => Ok(Next::Wait),
+            Some(Decision::Bind { node, .. }) => {
+                self.parked().remove(key);
+                self.bind(&pod, &node).await
+            }
+            Some(Decision::Unschedulable(why)) => self.park(key, &pod, why.message()).await,
+        }
+    }
+
+    /// Decides, and takes the place at once so that the next decision counts with it. `None` if the pod has a place.
+    fn decide(&self, pod: &Arc<Pod>) -> Option<Decision> {
+        let mut cluster = self.cluster();
+        if cluster.is_placed(owner::uid(&pod.metadata)) {
+            return None;
+        }
+        let decision = schedule::decide(&cluster, pod);
+        if let Decision::Bind { node, .. } = &decision {
+            cluster.place(Arc::clone(pod), node);
+        }
+        Some(decision)
+    }
+
+    async fn bind(&self, pod: &Pod, node: &str) -> Result<Next, Error> {
+        let meta = &pod.metadata;
+        let binding = json!({
+            "apiVersion": "v1", "kind": "Binding",
+            "metadata": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node}
+        });
+        let outcome = api::create_below::<Pod>(&self.context.client, meta, "binding", &binding).await;
+        let text = format!("{}/{}", owner::namespace(meta), owner::name(meta));
+        match outcome {
+            Ok(_) => {
+                self.tell(pod, Note::normal("Scheduled", format!("Successfully assigned {text} to {node}")));
+                Ok(Next::Wait)
+            }
+            Err(error) => {
+                self.cluster().remove(owner::uid(meta));
+                if error.is_not_found() {
+                    return Ok(Next::Wait);
+                }
+                self.tell(pod, Note::warning("FailedScheduling", format!("binding rejected: {error}")));
+                Err(error)
+            }
+        }
+    }
+
+    /// Says why, once for each reason, and waits for something to change.
+    async fn park(&self, key: &Key, pod: &Pod, message: String) -> Result<Next, Error> {
+        let known = self.parked().insert(Key::clone(key), message.clone());
+        let told = replica::condition(pod, "PodScheduled").is_some_and(|condition| condition.message.as_ref() == Some(&message));
+        if !told {
+            let change = unschedulable(pod, &message, self.context.now());
+            api::merge_status::<Pod>(&self.context.client, &pod.metadata, &change).await?;
+        }
+        if known.as_ref() != Some(&message) {
+            self.tell(pod, Note::warning("FailedScheduling", message));
+        }
+        Ok(Next::After(FLUSH))
+    }
+
+    fn tell(&self, pod: &Pod, note: Note) {
+        self.context.recorder.tell::<Pod>(DEFAULT_SCHEDULER, &pod.metadata, note);
+    }
+}
+
+fn unschedulable(pod: &Pod, message: &str, now: jiff::Timestamp) -> Value {
+    let before = replica::condition(pod, "PodScheduled").filter(|condition| condition.status == "False");
+    let since = before.and_then(|condition| condition.last_transition_time.clone()).unwrap_or_else(|| seconds(now));
+    json!({
+        "metadata": {"uid": pod.metadata.uid},
+        "status": {"conditions": [{
+            "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
+            "lastProbeTime": null, "lastTransitionTime": since, "observedGeneration": pod.metadata.generation
+        }]}
+    })
+}

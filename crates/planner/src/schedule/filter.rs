@@ -1,0 +1,99 @@
+//! Whether a node can take a pod. The first filter that says no speaks for the node, in upstream's order.
+
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
+
+use super::{
+    cluster::{Cluster, HostPort, NodeState, host_ports},
+    node_affinity,
+    pod_affinity::{self, Neighbours},
+    resources::Resources,
+    spread::{self, Spread},
+    taint,
+    verdict::Rejection,
+};
+
+/// The pod to place, and what is worked out once for all nodes.
+#[derive(Debug)]
+pub(super) struct Candidate<'a> {
+    pub(super) pod: &'a Pod,
+    pub(super) spec: &'a PodSpec,
+    pub(super) requests: Resources,
+    pub(super) for_score: Resources,
+    ports: Vec<HostPort>,
+    pub(super) neighbours: Neighbours<'a>,
+    pub(super) spread: Vec<Spread<'a>>,
+}
+
+static NO_SPEC: std::sync::LazyLock<PodSpec> = std::sync::LazyLock::new(PodSpec::default);
+
+impl<'a> Candidate<'a> {
+    pub(super) fn new(cluster: &'a Cluster, pod: &'a Pod) -> Self {
+        let spec = pod.spec.as_ref().unwrap_or(&NO_SPEC);
+        Self {
+            pod,
+            spec,
+            requests: Resources::of_pod(spec),
+            for_score: Resources::of_pod_for_score(spec),
+            ports: host_ports(spec).collect(),
+            neighbours: pod_affinity::neighbours(cluster, pod, spec),
+            spread: spread::count(cluster, pod, spec),
+        }
+    }
+}
+
+/// Why the node cannot take the pod; empty if it can.
+pub(super) fn rejections(candidate: &Candidate<'_>, node: &NodeState) -> Vec<Rejection> {
+    let tolerations = candidate.spec.tolerations.as_deref();
+    let spec = node.node().spec.as_ref();
+    if spec.and_then(|spec| spec.unschedulable).unwrap_or(false) && !tolerates_cordon(candidate) {
+        return vec![Rejection::Cordoned];
+    }
+    let mut taints = spec.and_then(|spec| spec.taints.as_ref()).into_iter().flatten();
+    if taints.any(|taint| taint::forbids(taint) && !taint::tolerated(tolerations, taint)) {
+        return vec![Rejection::Tainted];
+    }
+    if !node_affinity::allows(candidate.spec, node.node()) {
+        return vec![Rejection::NodeAffinity];
+    }
+    if candidate.ports.iter().any(|port| is_taken(port, node)) {
+        return vec![Rejection::HostPort];
+    }
+    let missing = insufficient(candidate, node);
+    if !missing.is_empty() {
+        return missing;
+    }
+    let more = spread::rejection(&candidate.spread, node).or_else(|| candidate.neighbours.rejection(node));
+    more.into_iter().collect()
+}
+
+fn tolerates_cordon(candidate: &Candidate<'_>) -> bool {
+    let cordon = k8s_openapi::api::core::v1::Taint {
+        key: "node.kubernetes.io/unschedulable".to_owned(),
+        effect: "NoSchedule".to_owned(),
+        ..Default::default()
+    };
+    taint::tolerated(candidate.spec.tolerations.as_deref(), &cordon)
+}
+
+fn is_taken(wanted: &HostPort, node: &NodeState) -> bool {
+    const ANY: &str = "0.0.0.0";
+    let (protocol, port, address) = wanted;
+    node.ports().iter().any(|(other_protocol, other_port, other)| {
+        (protocol, port) == (other_protocol, other_port) && (address == other || address == ANY || other == ANY)
+    })
+}
+
+fn insufficient(candidate: &Candidate<'_>, node: &NodeState) -> Vec<Rejection> {
+    let mut missing = Vec::new();
+    let most = node.allocatable().get("pods");
+    if i64::try_from(node.pod_count()).unwrap_or(i64::MAX) >= most {
+        missing.push(Rejection::TooManyPods);
+    }
+    for (resource, asked) in candidate.requests.iter().filter(|(_, asked)| *asked > 0) {
+        let all = node.allocatable().get(resource);
+        if asked > all.saturating_sub(node.requested().get(resource)) {
+            missing.push(Rejection::Insufficient { resource: resource.to_owned(), for_good: asked > all });
+        }
+    }
+    missing
+}

@@ -1,0 +1,66 @@
+//! Which node a pod goes to, and why not to the others.
+//!
+//! Two steps, as upstream: filters say which nodes can take the pod, scores say which of them takes it best.
+//! <https://kubernetes.io/docs/concepts/scheduling-eviction/kube-scheduler/>
+
+mod cluster;
+mod filter;
+pub mod node_affinity;
+mod pod_affinity;
+mod resources;
+mod score;
+mod spread;
+pub mod taint;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+use k8s_openapi::api::core::v1::Pod;
+
+pub use self::{
+    cluster::{Cluster, NodeState},
+    resources::Resources,
+    verdict::{Rejection, Unschedulable},
+};
+
+/// The scheduler that pods name when they name none.
+pub const DEFAULT_SCHEDULER: &str = "default-scheduler";
+
+/// Where the pod goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// To this node.
+    Bind {
+        /// Its name.
+        node: String,
+        /// Its score among the nodes that could have taken it.
+        score: i64,
+    },
+    /// Nowhere, for now.
+    Unschedulable(Unschedulable),
+}
+
+/// Whether the pod waits for this scheduler to place it.
+pub fn is_waiting(pod: &Pod) -> bool {
+    let Some(spec) = &pod.spec else { return false };
+    let ours = spec.scheduler_name.as_deref().is_none_or(|name| name.is_empty() || name == DEFAULT_SCHEDULER);
+    let gated = spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty());
+    ours && !gated && crate::replica::node_name(pod).is_none() && crate::replica::is_active(pod)
+}
+
+/// Decides for one pod.
+pub fn decide(cluster: &Cluster, pod: &Pod) -> Decision {
+    let candidate = filter::Candidate::new(cluster, pod);
+    let mut unschedulable = Unschedulable::new(cluster.len());
+    let mut feasible = Vec::new();
+    for node in cluster.nodes() {
+        match filter::rejections(&candidate, node) {
+            rejections if rejections.is_empty() => feasible.push(node),
+            rejections => unschedulable.reject(&rejections),
+        }
+    }
+    match score::best(&candidate, &feasible) {
+        Some((node, score)) => Decision::Bind { node: node.name().to_owned(), score },
+        None => Decision::Unschedulable(unschedulable),
+    }
+}

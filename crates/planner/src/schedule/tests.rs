@@ -1,0 +1,214 @@
+//! Small clusters and where pods go in them.
+
+use std::sync::Arc;
+
+use expect_test::{Expect, expect};
+use k8s_openapi::api::core::v1::Node;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn node(name: &str, spec: Value) -> Arc<Node> {
+    let value = json!({
+        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "zone": &name[..1]}},
+        "spec": spec,
+        "status": {"allocatable": {"cpu": "2", "memory": "4Gi", "pods": "3"}}
+    });
+    Arc::new(serde_json::from_value(value).unwrap())
+}
+
+fn pod(name: &str, spec: Value) -> Arc<Pod> {
+    let mut value = json!({
+        "metadata": {"name": name, "uid": name, "namespace": "default", "labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}}}]}
+    });
+    value["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    Arc::new(serde_json::from_value(value).unwrap())
+}
+
+fn cluster(nodes: &[Arc<Node>]) -> Cluster {
+    let mut cluster = Cluster::default();
+    for node in nodes {
+        cluster.set_node(Arc::clone(node));
+    }
+    cluster
+}
+
+fn two() -> Cluster {
+    cluster(&[node("a1", json!({})), node("b1", json!({}))])
+}
+
+fn check(cluster: &Cluster, pod: &Pod, expected: Expect) {
+    let text = match decide(cluster, pod) {
+        Decision::Bind { node, .. } => node,
+        Decision::Unschedulable(unschedulable) => unschedulable.message(),
+    };
+    expected.assert_eq(&text);
+}
+
+#[test]
+fn pods_of_one_workload_go_to_the_emptier_node() {
+    let mut cluster = two();
+    for expected in ["a1", "b1", "a1", "b1"] {
+        let pod = pod(&format!("p{}", cluster.placed().count()), json!({}));
+        let Decision::Bind { node, .. } = decide(&cluster, &pod) else { panic!("there is room") };
+        assert_eq!(node, expected);
+        cluster.place(pod, &node);
+    }
+}
+
+#[test]
+fn every_reason_is_counted() {
+    let mut cluster = cluster(&[
+        node("a1", json!({"unschedulable": true})),
+        node("a2", json!({"taints": [{"key": "gpu", "effect": "NoSchedule"}]})),
+        node("b1", json!({})),
+        node("b2", json!({})),
+    ]);
+    (0..3).for_each(|number| cluster.place(pod(&format!("p{number}"), json!({})), "b1"));
+    let hungry = pod("x", json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "3", "memory": "1Gi"}}}]}));
+    check(
+        &cluster,
+        &hungry,
+        expect![
+            "0/4 nodes are available: 1 Too many pods, 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable, 2 Insufficient cpu. no new claims to deallocate, preemption: 0/4 nodes are available: 4 Preemption is not helpful for scheduling."
+        ],
+    );
+    check(&Cluster::default(), &hungry, expect!["no nodes available to schedule pods"]);
+}
+
+#[test]
+fn a_full_node_has_room_again_when_a_pod_goes() {
+    let mut cluster = cluster(&[node("a1", json!({}))]);
+    let large = |name: &str| pod(name, json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "1500m"}}}]}));
+    cluster.place(large("first"), "a1");
+    check(
+        &cluster,
+        &large("second"),
+        expect![
+            "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
+        ],
+    );
+    assert!(cluster.remove("first"));
+    check(&cluster, &large("second"), expect!["a1"]);
+}
+
+#[test]
+fn selectors_and_affinity_of_nodes() {
+    check(&two(), &pod("x", json!({"nodeSelector": {"zone": "b"}})), expect!["b1"]);
+    check(
+        &two(),
+        &pod("x", json!({"nodeSelector": {"zone": "c"}})),
+        expect![
+            "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector. no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+        ],
+    );
+    let preferred = json!({"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+        {"weight": 10, "preference": {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["b"]}]}}]}}});
+    check(&two(), &pod("x", preferred), expect!["b1"]);
+}
+
+#[test]
+fn a_toleration_opens_a_tainted_node() {
+    let cluster = cluster(&[node("a1", json!({"taints": [{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]}))]);
+    let tolerant =
+        |operator: &str, value: &str| pod("x", json!({"tolerations": [{"key": "gpu", "operator": operator, "value": value}]}));
+    check(&cluster, &tolerant("Equal", "yes"), expect!["a1"]);
+    check(&cluster, &tolerant("Exists", ""), expect!["a1"]);
+    check(
+        &cluster,
+        &tolerant("Equal", "no"),
+        expect![
+            "0/1 nodes are available: 1 node(s) had untolerated taint(s). no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        ],
+    );
+}
+
+#[test]
+fn host_ports_are_taken_once() {
+    let mut cluster = cluster(&[node("a1", json!({}))]);
+    let listening = |name: &str, ip: &str| {
+        pod(name, json!({"containers": [{"name": "c", "ports": [{"containerPort": 80, "hostPort": 80, "hostIP": ip}]}]}))
+    };
+    cluster.place(listening("first", "127.0.0.1"), "a1");
+    check(&cluster, &listening("second", "127.0.0.2"), expect!["a1"]);
+    check(
+        &cluster,
+        &listening("second", ""),
+        expect![
+            "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports. no new claims to deallocate, preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
+        ],
+    );
+}
+
+#[test]
+fn pods_keep_each_other_company_or_away() {
+    let mut cluster = two();
+    let term = json!([{"labelSelector": {"matchLabels": {"app": "web"}}, "topologyKey": "zone"}]);
+    let towards = json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term}}});
+    let away = json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term}}});
+    check(&cluster, &pod("first", towards.clone()), expect!["a1"]);
+    cluster.place(pod("first", json!({})), "b1");
+    check(&cluster, &pod("second", towards), expect!["b1"]);
+    check(&cluster, &pod("second", away.clone()), expect!["a1"]);
+    cluster.place(pod("second", away.clone()), "a1");
+    check(
+        &cluster,
+        &pod("third", away),
+        expect![
+            "0/2 nodes are available: 2 node(s) didn't match pod anti-affinity rules. no new claims to deallocate, preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."
+        ],
+    );
+    check(
+        &cluster,
+        &pod("third", json!({"nodeSelector": {"zone": "a"}})),
+        expect![
+            "0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 1 node(s) didn't satisfy existing pods anti-affinity rules. no new claims to deallocate, preemption: 0/2 nodes are available: 1 No preemption victims found for incoming pod, 1 Preemption is not helpful for scheduling."
+        ],
+    );
+}
+
+#[test]
+fn pods_spread_over_zones() {
+    let mut cluster = two();
+    let spread = json!({"topologySpreadConstraints": [{
+        "maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "web"}}}]});
+    cluster.place(pod("first", json!({})), "a1");
+    check(&cluster, &pod("second", spread.clone()), expect!["b1"]);
+    let pinned = pod("second", {
+        let mut both = spread;
+        both["nodeSelector"] = json!({"kubernetes.io/hostname": "a1"});
+        both["topologySpreadConstraints"][0]["nodeAffinityPolicy"] = json!("Ignore");
+        both
+    });
+    check(
+        &cluster,
+        &pinned,
+        expect![
+            "0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 1 node(s) didn't match pod topology spread constraints. no new claims to deallocate, preemption: 0/2 nodes are available: 1 No preemption victims found for incoming pod, 1 Preemption is not helpful for scheduling."
+        ],
+    );
+}
+
+#[test]
+fn a_pod_asks_for_its_hungriest_moment() {
+    let spec = serde_json::from_value(json!({
+        "containers": [{"name": "a", "resources": {"requests": {"cpu": "100m"}}}, {"name": "b", "resources": {"requests": {"cpu": "200m"}}}],
+        "initContainers": [
+            {"name": "i", "resources": {"requests": {"cpu": "250m"}}},
+            {"name": "s", "restartPolicy": "Always", "resources": {"requests": {"cpu": "50m"}}},
+            {"name": "j", "resources": {"requests": {"cpu": "400m"}}}
+        ],
+        "overhead": {"cpu": "10m"}
+    }));
+    assert_eq!(Resources::of_pod(&spec.unwrap()).get("cpu"), 460);
+}
+
+#[test]
+fn a_heartbeat_is_no_reason_to_try_again() {
+    let mut cluster = two();
+    let mut beat = Node::clone(&node("a1", json!({})));
+    beat.metadata.resource_version = Some("7".to_owned());
+    assert!(!cluster.set_node(Arc::new(beat)));
+    assert!(cluster.set_node(node("a1", json!({"unschedulable": true}))));
+}

@@ -1,0 +1,117 @@
+//! Why no node takes a pod, worded as upstream words it.
+
+use std::{collections::BTreeMap, fmt};
+
+/// What keeps one node from taking the pod.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rejection {
+    /// `spec.unschedulable`: cordoned.
+    Cordoned,
+    /// A taint that the pod does not tolerate.
+    Tainted,
+    /// nodeSelector or required node affinity.
+    NodeAffinity,
+    /// Another pod has the host port.
+    HostPort,
+    /// It carries as many pods as it may.
+    TooManyPods,
+    /// Too little of a resource is left.
+    Insufficient {
+        /// Which.
+        resource: String,
+        /// Even the empty node has too little.
+        for_good: bool,
+    },
+    /// A topology spread constraint would be broken.
+    Spread,
+    /// The node lacks the label that a topology spread constraint counts by.
+    SpreadLabel,
+    /// The pod wants company that is not there.
+    PodAffinity,
+    /// The pod keeps away from one that is there.
+    PodAntiAffinity,
+    /// One that is there keeps away from the pod.
+    ExistingPodAntiAffinity,
+}
+
+impl Rejection {
+    /// Whether taking other pods away could not help.
+    fn is_for_good(&self) -> bool {
+        match self {
+            Self::Cordoned | Self::Tainted | Self::NodeAffinity | Self::SpreadLabel | Self::PodAffinity => true,
+            Self::Insufficient { for_good, .. } => *for_good,
+            Self::HostPort | Self::TooManyPods | Self::Spread | Self::PodAntiAffinity | Self::ExistingPodAntiAffinity => false,
+        }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cordoned => "node(s) were unschedulable",
+            Self::Tainted => "node(s) had untolerated taint(s)",
+            Self::NodeAffinity => "node(s) didn't match Pod's node affinity/selector",
+            Self::HostPort => "node(s) didn't have free ports for the requested pod ports",
+            Self::TooManyPods => "Too many pods",
+            Self::Insufficient { resource, .. } => return write!(f, "Insufficient {resource}"),
+            Self::Spread => "node(s) didn't match pod topology spread constraints",
+            Self::SpreadLabel => "node(s) didn't match pod topology spread constraints (missing required label)",
+            Self::PodAffinity => "node(s) didn't match pod affinity rules",
+            Self::PodAntiAffinity => "node(s) didn't match pod anti-affinity rules",
+            Self::ExistingPodAntiAffinity => "node(s) didn't satisfy existing pods anti-affinity rules",
+        })
+    }
+}
+
+/// Why no node takes the pod: `message` is what the condition and the Event say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unschedulable {
+    nodes: usize,
+    /// How many nodes say so, by what they say.
+    rejections: BTreeMap<String, usize>,
+    hopeless: usize,
+}
+
+impl Unschedulable {
+    pub(super) fn new(nodes: usize) -> Self {
+        Self { nodes, rejections: BTreeMap::new(), hopeless: 0 }
+    }
+
+    pub(super) fn reject(&mut self, rejections: &[Rejection]) {
+        for rejection in rejections {
+            *self.rejections.entry(rejection.to_string()).or_default() += 1;
+        }
+        self.hopeless += usize::from(rejections.iter().any(Rejection::is_for_good));
+    }
+
+    /// How many nodes were rejected for each reason.
+    pub fn rejections(&self) -> &BTreeMap<String, usize> {
+        &self.rejections
+    }
+
+    /// `message` of the condition `PodScheduled` and of the Event `FailedScheduling`.
+    pub fn message(&self) -> String {
+        let nodes = self.nodes;
+        if nodes == 0 {
+            return "no nodes available to schedule pods".to_owned();
+        }
+        let listed = |counts: &mut dyn Iterator<Item = (usize, &str)>| {
+            let mut parts: Vec<String> =
+                counts.filter(|(count, _)| *count > 0).map(|(count, text)| format!("{count} {text}")).collect();
+            parts.sort();
+            parts.join(", ")
+        };
+        let why = listed(&mut self.rejections.iter().map(|(text, count)| (*count, text.as_str())));
+        let preemption = listed(
+            &mut [
+                (self.hopeless, "Preemption is not helpful for scheduling"),
+                (nodes.saturating_sub(self.hopeless), "No preemption victims found for incoming pod"),
+            ]
+            .into_iter(),
+        );
+        format!(
+            "0/{nodes} nodes are available: {why}. no new claims to deallocate, \
+             preemption: 0/{nodes} nodes are available: {preemption}."
+        )
+    }
+}
