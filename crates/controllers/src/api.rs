@@ -17,7 +17,7 @@ const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
 /// Why a request did not do what it should.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The server said no.
     #[error("{message}")]
     Refused {
