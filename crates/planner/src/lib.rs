@@ -9,6 +9,7 @@ pub mod controller_revision;
 pub mod daemon_set;
 pub mod deployment;
 pub mod node;
+pub mod endpoints;
 pub mod note;
 pub mod owner;
 pub mod percent;

@@ -1,16 +1,15 @@
 //! Whether a node can take a pod. The first filter that says no speaks for the node, in upstream's order.
 
-use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, Taint};
 
 use super::{
     cluster::{Cluster, HostPort, NodeState, host_ports},
-    node_affinity,
     pod_affinity::{self, Neighbours},
     resources::Resources,
     spread::{self, Spread},
-    taint,
     verdict::Rejection,
 };
+use crate::node::{self, Effect};
 
 /// The pod to place, and what is worked out once for all nodes.
 #[derive(Debug)]
@@ -43,16 +42,14 @@ impl<'a> Candidate<'a> {
 
 /// Why the node cannot take the pod; empty if it can.
 pub(super) fn rejections(candidate: &Candidate<'_>, node: &NodeState) -> Vec<Rejection> {
-    let tolerations = candidate.spec.tolerations.as_deref();
-    let spec = node.node().spec.as_ref();
-    if spec.and_then(|spec| spec.unschedulable).unwrap_or(false) && !tolerates_cordon(candidate) {
+    let tolerations = candidate.spec.tolerations.as_deref().unwrap_or_default();
+    if node.node().spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false) && !tolerates_cordon(candidate) {
         return vec![Rejection::Cordoned];
     }
-    let mut taints = spec.and_then(|spec| spec.taints.as_ref()).into_iter().flatten();
-    if taints.any(|taint| taint::forbids(taint) && !taint::tolerated(tolerations, taint)) {
+    if node::untolerated(node.node(), tolerations, &[Effect::NoSchedule, Effect::NoExecute]).is_some() {
         return vec![Rejection::Tainted];
     }
-    if !node_affinity::allows(candidate.spec, node.node()) {
+    if !node::matches_required(candidate.spec, node.node()) {
         return vec![Rejection::NodeAffinity];
     }
     if candidate.ports.iter().any(|port| is_taken(port, node)) {
@@ -67,12 +64,12 @@ pub(super) fn rejections(candidate: &Candidate<'_>, node: &NodeState) -> Vec<Rej
 }
 
 fn tolerates_cordon(candidate: &Candidate<'_>) -> bool {
-    let cordon = k8s_openapi::api::core::v1::Taint {
+    let cordon = Taint {
         key: "node.kubernetes.io/unschedulable".to_owned(),
         effect: "NoSchedule".to_owned(),
-        ..Default::default()
+        ..Taint::default()
     };
-    taint::tolerated(candidate.spec.tolerations.as_deref(), &cordon)
+    candidate.spec.tolerations.iter().flatten().any(|toleration| node::tolerates(toleration, &cordon))
 }
 
 fn is_taken(wanted: &HostPort, node: &NodeState) -> bool {

@@ -5,12 +5,10 @@
 
 mod cluster;
 mod filter;
-pub mod node_affinity;
 mod pod_affinity;
 mod resources;
 mod score;
 mod spread;
-pub mod taint;
 #[cfg(test)]
 mod tests;
 mod verdict;

@@ -1,9 +1,9 @@
 //! Which of the nodes that can take a pod takes it best.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
 
-use super::{cluster::NodeState, filter::Candidate, node_affinity, spread, taint};
-use crate::owner;
+use super::{cluster::NodeState, filter::Candidate, spread};
+use crate::{node, owner};
 
 /// Every single score lies between 0 and this.
 const MAX: i64 = 100;
@@ -65,17 +65,26 @@ fn low(value: i64, (least, most): (i64, i64)) -> i64 {
 
 fn raw<'a>(candidate: &Candidate<'_>, node: &'a NodeState) -> Raw<'a> {
     let taints = node.node().spec.as_ref().and_then(|spec| spec.taints.as_ref()).into_iter().flatten();
-    let tolerations = candidate.spec.tolerations.as_deref();
-    let disliked = taints.filter(|taint| taint.effect == "PreferNoSchedule" && !taint::tolerated(tolerations, taint)).count();
+    let tolerations = candidate.spec.tolerations.as_deref().unwrap_or_default();
+    let tolerated = |taint| tolerations.iter().any(|toleration| node::tolerates(toleration, taint));
+    let disliked = taints.filter(|taint| taint.effect == "PreferNoSchedule" && !tolerated(taint)).count();
     Raw {
         node,
         resources: room(candidate, node),
         taints: i64::try_from(disliked).unwrap_or(i64::MAX),
-        node_affinity: node_affinity::preference(candidate.spec, node.node()),
+        node_affinity: preference(candidate.spec, node.node()),
         pod_affinity: candidate.neighbours.preference(node),
         crowding: spread::crowding(&candidate.spread, node),
         siblings: if candidate.spread.is_empty() { siblings(candidate.pod, node) } else { 0 },
     }
+}
+
+/// Sum of the weights of the preferences that the node fulfils.
+fn preference(spec: &PodSpec, node: &Node) -> i64 {
+    let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
+    let preferred = affinity.and_then(|affinity| affinity.preferred_during_scheduling_ignored_during_execution.as_ref());
+    let fulfilled = preferred.into_iter().flatten().filter(|term| node::matches_terms(std::slice::from_ref(&term.preference), node));
+    fulfilled.map(|term| i64::from(term.weight)).sum()
 }
 
 /// Least allocated, and evenly so: up to 100 for free room, up to 100 for CPU and memory being used alike.

@@ -7,10 +7,12 @@ use windlass_api::selector::Selector;
 
 use super::{
     cluster::{Cluster, NodeState},
-    node_affinity, taint,
     verdict::Rejection,
 };
-use crate::{owner, replica};
+use crate::{
+    node::{self, Effect},
+    owner, replica,
+};
 
 /// One constraint, and how many pods it counts in each domain.
 #[derive(Debug)]
@@ -56,13 +58,12 @@ fn selector(constraint: &TopologySpreadConstraint, pod: &Pod) -> Selector {
 
 fn takes_part(constraint: &TopologySpreadConstraint, spec: &PodSpec, node: &NodeState) -> bool {
     let honor_affinity = constraint.node_affinity_policy.as_deref() != Some("Ignore");
-    if honor_affinity && !node_affinity::allows(spec, node.node()) {
+    if honor_affinity && !node::matches_required(spec, node.node()) {
         return false;
     }
     let honor_taints = constraint.node_taints_policy.as_deref() == Some("Honor");
-    let taints = node.node().spec.as_ref().and_then(|spec| spec.taints.as_ref());
-    let mut forbidding = taints.into_iter().flatten().filter(|taint| taint::forbids(taint));
-    !honor_taints || forbidding.all(|taint| taint::tolerated(spec.tolerations.as_deref(), taint))
+    let tolerations = spec.tolerations.as_deref().unwrap_or_default();
+    !honor_taints || node::untolerated(node.node(), tolerations, &[Effect::NoSchedule, Effect::NoExecute]).is_none()
 }
 
 /// Why a required constraint keeps the pod off the node.

@@ -1,0 +1,190 @@
+//! A whole control plane in memory: the real API server and store, the controllers, and hollow nodes.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet},
+    core::v1::{Event, Pod},
+};
+use kube::{
+    Api, Client,
+    api::{ListParams, Patch, PatchParams, PostParams},
+    runtime::wait::{Condition, await_condition},
+};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use windlass_apiserver::{ApiServer, pki::Pki};
+use windlass_controllers::Options;
+
+/// Everything that runs; it ends with the test.
+pub struct Machine {
+    pub client: Client,
+    server: ApiServer,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Machine {
+    /// A control plane with that many hollow nodes.
+    pub async fn start(nodes: usize) -> Self {
+        let pki = Pki::generate(&[]).unwrap();
+        let server = ApiServer::new(Arc::new(windlass_storage::Memory::new()), windlass_apiserver::Options::new("token", pki));
+        let server = server.await.unwrap();
+        let client = Client::new(server.in_process("system:admin"), "default");
+        let mut machine = Self { client, server, stop: CancellationToken::new(), tasks: JoinSet::new() };
+        machine.start_controllers();
+        if nodes > 0 {
+            let names = (1..=nodes).map(|number| format!("node-{number}")).collect();
+            let client = Client::new(machine.server.in_process("system:node"), "default");
+            machine.tasks.spawn(windlass_kubelet::hollow::run(client, names, machine.stop.clone()));
+        }
+        machine
+    }
+
+    fn start_controllers(&mut self) {
+        let options = Options::new("CERTIFICATE".to_owned(), Arc::new(rand::random));
+        let client = Client::new(self.server.in_process("system:kube-controller-manager"), "default");
+        self.tasks.spawn(windlass_controllers::run(client, options, self.stop.clone()));
+    }
+
+    /// Every object of a kind in the namespace `default`.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), "default")
+    }
+
+    pub async fn create<K>(&self, value: Value) -> K
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+            + serde::Serialize
+            + serde::de::DeserializeOwned
+            + Clone
+            + std::fmt::Debug,
+    {
+        let object: K = serde_json::from_value(value).unwrap();
+        self.api::<K>().create(&PostParams::default(), &object).await.unwrap()
+    }
+
+    pub async fn patch<K>(&self, name: &str, change: Value) -> K
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+            + serde::de::DeserializeOwned
+            + Clone
+            + std::fmt::Debug,
+    {
+        self.api::<K>().patch(name, &PatchParams::default(), &Patch::Merge(&change)).await.unwrap()
+    }
+
+    /// Waits for an object to fulfil a condition, by its watch.
+    pub async fn until<K>(&self, name: &str, condition: impl Condition<K>)
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+            + serde::de::DeserializeOwned
+            + Clone
+            + std::fmt::Debug
+            + Send
+            + 'static,
+    {
+        let limit = std::time::Duration::from_secs(20);
+        let waiting = await_condition(self.api::<K>(), name, condition);
+        if let Ok(found) = tokio::time::timeout(limit, waiting).await {
+            found.unwrap();
+            return;
+        }
+        panic!("{name} is not what it should be after {limit:?}: {}", self.dump().await);
+    }
+
+    pub async fn list<K>(&self) -> Vec<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+            + serde::de::DeserializeOwned
+            + Clone
+            + std::fmt::Debug,
+    {
+        self.api::<K>().list(&ListParams::default()).await.unwrap().items
+    }
+
+    /// What there is, for the message of a test that fails.
+    async fn dump(&self) -> String {
+        let object = |value: Value| format!("\n{}", value);
+        let mut text = String::new();
+        for deployment in self.list::<Deployment>().await {
+            text += &object(json!({"deployment": deployment.metadata.name, "status": deployment.status}));
+        }
+        for set in self.list::<ReplicaSet>().await {
+            text += &object(json!({"replicaSet": set.metadata.name, "spec": set.spec.map(|spec| spec.replicas), "status": set.status}));
+        }
+        for pod in self.list::<Pod>().await {
+            let node = pod.spec.and_then(|spec| spec.node_name);
+            text += &object(json!({"pod": pod.metadata.name, "node": node, "status": pod.status}));
+        }
+        for event in self.list::<Event>().await {
+            text += &object(json!({"event": event.message, "about": event.involved_object.name, "count": event.count}));
+        }
+        text
+    }
+
+    /// Reason and message of the Events about an object, oldest first.
+    pub async fn events(&self, name: &str) -> Vec<String> {
+        let mut events = self.list::<Event>().await;
+        events.retain(|event| event.involved_object.name.as_deref() == Some(name));
+        events.sort_by(|left, right| left.metadata.name.cmp(&right.metadata.name));
+        let text = |field: Option<String>| field.unwrap_or_default();
+        events.into_iter().map(|event| format!("{}: {}", text(event.reason), text(event.message))).collect()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.tasks.abort_all();
+    }
+}
+
+/// A Deployment `web`.
+pub fn web(replicas: i32, image: &str) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {
+            "replicas": replicas, "selector": {"matchLabels": {"app": "web"}},
+            "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "web", "image": image}]}}
+        }
+    })
+}
+
+/// The rollout is done: all pods are of the present template and available, and no other is left.
+pub fn rolled_out(deployment: Option<&Deployment>) -> bool {
+    let Some((meta, status)) = deployment.and_then(|object| Some((&object.metadata, object.status.as_ref()?))) else { return false };
+    let replicas = deployment.and_then(|object| object.spec.as_ref()?.replicas).unwrap_or(1);
+    let done = |count: Option<i32>| count.unwrap_or(0) == replicas;
+    status.observed_generation == meta.generation
+        && done(status.updated_replicas)
+        && done(status.replicas)
+        && done(status.available_replicas)
+}
+
+/// Names of those that are left of a kind, for messages.
+pub fn names<K: kube::Resource>(objects: &[K]) -> Vec<String> {
+    objects.iter().filter_map(|object| object.meta().name.clone()).collect()
+}
+
+/// Image of the pods that count.
+pub fn images(pods: &[Pod]) -> Vec<String> {
+    let living = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    let mut images: Vec<String> = living.filter_map(|pod| pod.spec.as_ref()?.containers[0].image.clone()).collect();
+    images.sort();
+    images.dedup();
+    images
+}
+
+/// The sizes of the ReplicaSets by revision.
+pub fn sizes(sets: &[ReplicaSet]) -> Vec<(String, i32)> {
+    let revision = |set: &ReplicaSet| set.metadata.annotations.as_ref().and_then(|map| map.get("deployment.kubernetes.io/revision").cloned());
+    let mut sizes: Vec<(String, i32)> =
+        sets.iter().map(|set| (revision(set).unwrap_or_default(), set.spec.as_ref().unwrap().replicas.unwrap_or(1))).collect();
+    sizes.sort();
+    sizes
+}
