@@ -127,17 +127,20 @@ impl Loop {
         for step in plan.steps {
             self.take(deployment, step, mark).await?;
         }
-        let mut current = deployment.metadata.resource_version.clone();
+        let mut current = deployment.clone();
         if let Some(revision) = plan.revision {
             let change = json!({"metadata": {
-                "uid": deployment.metadata.uid, "resourceVersion": current, "annotations": {ANNOTATION_REVISION: revision}
+                "uid": deployment.metadata.uid, "resourceVersion": deployment.metadata.resource_version,
+                "annotations": {ANNOTATION_REVISION: revision}
             }});
             let written = api::merge::<Deployment>(&self.context.client, &deployment.metadata, &change).await?;
             mark.own(&written);
-            current = Some(written.revision.to_string());
+            // A write to the status takes annotations along, so it must not bring the old revision back.
+            current.metadata.annotations.get_or_insert_default().insert(ANNOTATION_REVISION.to_owned(), revision);
+            current.metadata.resource_version = Some(written.revision.to_string());
         }
         if deployment.status.as_ref() != Some(&plan.status) {
-            self.write_status(deployment, current, plan.status, mark).await?;
+            self.write_status(current, plan.status, mark).await?;
         }
         Ok(self.context.wake(plan.wake_at))
     }
@@ -182,7 +185,7 @@ impl Loop {
         match deployment::name_taken(deployment, &existing) {
             NameTaken::Ours => mark.children = mark.children.max(api::revision(&existing.metadata)),
             NameTaken::Collision(status) => {
-                self.write_status(deployment, deployment.metadata.resource_version.clone(), *status, mark).await?;
+                self.write_status(deployment.clone(), *status, mark).await?;
             }
         }
         Err(error)
@@ -202,22 +205,14 @@ impl Loop {
         let (status, note) = deployment::creation_failed(deployment, name, &error.to_string(), self.context.now());
         self.tell(deployment, note);
         if deployment.status.as_ref() != Some(&status) {
-            self.write_status(deployment, deployment.metadata.resource_version.clone(), status, mark).await?;
+            self.write_status(deployment.clone(), status, mark).await?;
         }
         Err(error)
     }
 
-    async fn write_status(
-        &self,
-        deployment: &Deployment,
-        resource_version: Option<String>,
-        status: DeploymentStatus,
-        mark: &mut Mark,
-    ) -> Result<(), Error> {
-        let mut changed = deployment.clone();
-        changed.metadata.resource_version = resource_version;
-        changed.status = Some(status);
-        mark.own(&api::replace_status(&self.context.client, &changed).await?);
+    async fn write_status(&self, mut deployment: Deployment, status: DeploymentStatus, mark: &mut Mark) -> Result<(), Error> {
+        deployment.status = Some(status);
+        mark.own(&api::replace_status(&self.context.client, &deployment).await?);
         Ok(())
     }
 
