@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// Namespaces that are always there; they cannot be deleted.
+/// Namespaces that are there from the start.
 pub const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
 
 /// Namespaces and priority classes, in the order in which they are to be made. Those that exist are left as they are.

@@ -108,6 +108,10 @@ pub struct Kind {
     pub row: fn(&Value, Timestamp) -> Vec<Value>,
     /// Fields that a field selector may name.
     pub selectable: &'static [SelectableField],
+    /// Whether a `PUT` to a name that does not exist creates the object.
+    pub creates_on_update: bool,
+    /// Whether a `PUT` without a resource version overwrites whatever is there.
+    pub updates_unconditionally: bool,
     /// Sets what a new object starts with, such as its status.
     initial: fn(&mut Value),
     /// Carries over what this kind keeps on an update of the main resource, besides status; `(new, old)`.
@@ -136,6 +140,8 @@ const BASE: Kind = Kind {
     columns: crate::columns::NAME_AND_CREATED,
     row: crate::columns::name_and_created,
     selectable: &[],
+    creates_on_update: false,
+    updates_unconditionally: true,
     initial: |_| {},
     keep: |_, _| {},
     keep_status: |_, _| {},

@@ -11,5 +11,7 @@ pub const LEASE: Kind = Kind {
     singular: "lease",
     columns: columns::config::LEASE,
     row: columns::config::lease,
+    creates_on_update: true,
+    updates_unconditionally: false,
     ..BASE
 };

@@ -28,6 +28,7 @@ pub const ENDPOINTS: Kind = Kind {
     short_names: &["ep"],
     columns: columns::service::ENDPOINTS,
     row: columns::service::endpoints,
+    creates_on_update: true,
     ..BASE
 };
 
@@ -52,12 +53,19 @@ pub const EVENT: Kind = Kind {
     ],
     columns: columns::event::COLUMNS,
     row: columns::event::row,
+    creates_on_update: true,
     ..BASE
 };
 
 /// v1 LimitRange.
-pub const LIMIT_RANGE: Kind =
-    Kind { kind: "LimitRange", plural: "limitranges", singular: "limitrange", short_names: &["limits"], ..BASE };
+pub const LIMIT_RANGE: Kind = Kind {
+    kind: "LimitRange",
+    plural: "limitranges",
+    singular: "limitrange",
+    short_names: &["limits"],
+    creates_on_update: true,
+    ..BASE
+};
 
 /// v1 Namespace.
 pub const NAMESPACE: Kind = Kind {
@@ -232,6 +240,7 @@ pub const SERVICE: Kind = Kind {
     keep: service::settle,
     columns: columns::service::SERVICE,
     row: columns::service::service,
+    creates_on_update: true,
     ..BASE
 };
 

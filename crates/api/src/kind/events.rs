@@ -29,5 +29,6 @@ pub const EVENT: Kind = Kind {
     ],
     columns: columns::event::COLUMNS,
     row: columns::event::row_of_events_group,
+    creates_on_update: true,
     ..BASE
 };

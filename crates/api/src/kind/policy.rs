@@ -15,5 +15,6 @@ pub const POD_DISRUPTION_BUDGET: Kind = Kind {
     initial: prepare::empty_status,
     columns: columns::workload::POD_DISRUPTION_BUDGET,
     row: columns::workload::pod_disruption_budget,
+    updates_unconditionally: false,
     ..BASE
 };

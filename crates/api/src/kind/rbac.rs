@@ -3,7 +3,7 @@
 use super::{BASE, Kind};
 use crate::columns;
 
-const RULES: Kind = Kind { group: "rbac.authorization.k8s.io", ..BASE };
+const RULES: Kind = Kind { group: "rbac.authorization.k8s.io", creates_on_update: true, ..BASE };
 
 /// rbac.authorization.k8s.io/v1 ClusterRole.
 pub const CLUSTER_ROLE: Kind =

@@ -1,7 +1,7 @@
 //! `PUT` of one object.
 
 use serde_json::Value;
-use windlass_api::{kind::Kind, status::Status};
+use windlass_api::status::Status;
 
 use crate::{
     admission,
@@ -29,10 +29,10 @@ pub(crate) async fn replace(call: &Call, body: &[u8], surface: Surface) -> Resul
     let object = fields::read(call, body, negotiate::body(&call.headers)?, create::own(call.kind), validation)?;
     let object = settle(call, object)?;
     admission::update(call).await?;
-    let change = Change { call, surface, books: Books::Update, dry_run, unconditional: allows_unconditional(call.kind) };
+    let change = Change { call, surface, books: Books::Update, dry_run, unconditional: call.kind.updates_unconditionally };
     let mut edit = |_: &Value| Ok(object.clone());
     match change.apply(&mut edit).await {
-        Err(status) if status.reason == "NotFound" && surface == Surface::Main && allows_create(call.kind) => {
+        Err(status) if status.reason == "NotFound" && surface == Surface::Main && call.kind.creates_on_update => {
             let mut object = object;
             metadata::map(&mut object).remove("resourceVersion");
             Ok((201, create::create(call, object, Books::Update, dry_run).await?))
@@ -55,23 +55,4 @@ pub(crate) fn settle(call: &Call, mut object: Value) -> Result<Value, Status> {
         return Err(bad_request(format!("the name of the object ({name}) does not match the name on the URL ({})", call.name)));
     }
     Ok(object)
-}
-
-/// Upstream's `AllowCreateOnUpdate`.
-pub(crate) fn allows_create(kind: &Kind) -> bool {
-    matches!(
-        (kind.group, kind.plural),
-        ("", "endpoints" | "events" | "limitranges" | "services")
-            | ("events.k8s.io", "events")
-            | ("coordination.k8s.io", "leases")
-            | ("rbac.authorization.k8s.io", _)
-    )
-}
-
-/// Upstream's `AllowUnconditionalUpdate`.
-pub(crate) fn allows_unconditional(kind: &Kind) -> bool {
-    !matches!(
-        (kind.group, kind.plural),
-        ("coordination.k8s.io", "leases") | ("policy", "poddisruptionbudgets") | ("apiextensions.k8s.io", _)
-    )
 }
