@@ -84,12 +84,12 @@ impl Cgroups {
         self.trees.iter().find(has).map(|tree| tree.mount_point.join(group.trim_start_matches('/')))
     }
 
-    /// Moves the calling process into the group, wherever the group exists.
+    /// Moves the calling process, which has a single thread, into the group, wherever the group exists.
     pub(crate) fn join(&self, group: &str) -> io::Result<()> {
-        for dir in self.dirs(group).filter(|dir| dir.exists()) {
-            fs::write(dir.join("cgroup.procs"), "0")?;
-        }
-        Ok(())
+        // To move just the calling thread, the kernel need not wait until every processor has passed a quiet point, which
+        // takes ten milliseconds and more. Version 2 cannot.
+        let file = if self.unified { "cgroup.procs" } else { "tasks" };
+        self.dirs(group).filter(|dir| dir.exists()).try_for_each(|dir| fs::write(dir.join(file), "0"))
     }
 
     /// Processes that the kernel killed in the group for lack of memory.

@@ -8,6 +8,9 @@ pub(crate) const SHIM: &str = "windlass-shim";
 /// First argument of a process that enters a container.
 pub(crate) const EXEC: &str = "windlass-exec";
 
+/// First argument of a process that holds a process namespace.
+pub(crate) const PAUSE: &str = "windlass-pause";
+
 /// Runs the shim of a container or the like, if that is what this process was started for.
 ///
 /// To be called first thing in `main` of every program (tests too) that uses [`crate::container::Runtime`]: such a process
@@ -18,6 +21,7 @@ pub fn run_if_internal() -> Option<ExitCode> {
     let args: Vec<OsString> = args.collect();
     match name.to_str()? {
         SHIM => Some(crate::container::shim_main(&args)),
+        PAUSE => Some(crate::container::pause_main(&args)),
         EXEC => Some(crate::container::enter_main(&args)),
         _ => None,
     }

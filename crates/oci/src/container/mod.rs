@@ -6,6 +6,7 @@ mod exec;
 mod executor;
 mod exits;
 mod log;
+mod pause;
 mod record;
 mod rootfs;
 mod runtime;
@@ -13,6 +14,7 @@ mod sandbox;
 mod shim;
 mod spec;
 mod state;
+mod stdio;
 mod stop;
 mod user;
 
@@ -22,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use enter::main as enter_main;
 pub use exec::ExecOutput;
+pub(crate) use pause::main as pause_main;
 pub use runtime::{Container, Exited, Runtime, RuntimeConfig, RuntimeError};
 pub use sandbox::Sandbox;
 pub(crate) use shim::main as shim_main;

@@ -253,7 +253,7 @@ impl Runtime {
             let failed = |source| RuntimeError::Io { doing: "failed to create sandbox".to_owned(), source };
             let id = new_id().map_err(failed)?;
             let dir = inner.sandboxes_dir.join(&id);
-            let created = Sandbox::create(id.clone(), dir.clone(), spec);
+            let created = Sandbox::create(id.clone(), dir.clone(), spec, &inner.config.executable);
             let sandbox = created.inspect_err(|_| drop(destroy_dir(&dir))).map_err(failed)?;
             inner.known().sandboxes.insert(id, sandbox.clone());
             Ok(sandbox)
@@ -317,6 +317,24 @@ impl Runtime {
             fs::remove_dir_all(&dir).map_err(failed)?;
             inner.known().containers.remove(&id);
             inner.images.unpin(&id);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Removes everything that runs, and the machine's control groups: for the end of the machine. Images and logs stay.
+    ///
+    /// # Errors
+    /// When a container cannot be killed or the disk fails.
+    pub async fn shut_down(&self) -> Result<(), RuntimeError> {
+        for container in self.containers(None) {
+            self.remove_container(&container.id).await?;
+        }
+        for sandbox in self.sandboxes() {
+            self.remove_sandbox(&sandbox.id).await?;
+        }
+        self.blocking(|inner| {
+            inner.cgroups.remove(&inner.config.cgroup_root);
             Ok(())
         })
         .await

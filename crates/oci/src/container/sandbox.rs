@@ -2,7 +2,9 @@
 
 use std::{
     fs, io,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     thread,
 };
 
@@ -14,8 +16,8 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{SandboxSpec, spec::Joined};
-use crate::kernel;
+use super::{SandboxSpec, pause, spec::Joined};
+use crate::{internal::PAUSE, kernel};
 
 /// Name of the record in the sandbox's directory. Beside it: `net`, `ipc`, `uts` (namespaces) and `shm`.
 const FILE: &str = "sandbox.json";
@@ -38,10 +40,13 @@ pub struct Sandbox {
 
 impl Sandbox {
     /// Makes the namespaces and writes the record.
-    pub(crate) fn create(id: String, dir: PathBuf, spec: SandboxSpec) -> io::Result<Self> {
+    pub(crate) fn create(id: String, dir: PathBuf, spec: SandboxSpec, executable: &Path) -> io::Result<Self> {
         fs::create_dir_all(&dir)?;
         let sandbox = Self { id, spec, created_at: Timestamp::now(), dir };
         sandbox.make_namespaces()?;
+        if sandbox.spec.share_pid {
+            sandbox.make_process_namespace(executable)?;
+        }
         let shm = sandbox.dir.join("shm");
         fs::create_dir_all(&shm)?;
         let flags = MsFlags::MS_NOEXEC | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
@@ -64,9 +69,11 @@ impl Sandbox {
 
     /// Whether its namespaces are there. They are not after a reboot; containers cannot be started in it then.
     pub fn is_ready(&self) -> bool {
-        let names = if self.spec.host_network { &["ipc", "uts"][..] } else { &["net", "ipc", "uts"] };
+        let mut names = vec!["ipc", "uts"];
+        names.extend((!self.spec.host_network).then_some("net"));
+        names.extend(self.spec.share_pid.then_some(pause::NAMESPACE));
         let holds = |name: &str| statfs(&self.dir.join(name)).is_ok_and(|s| s.filesystem_type() == NAMESPACE_FILE_SYSTEM);
-        names.iter().all(|name| holds(name))
+        names.into_iter().all(holds)
     }
 
     /// What its containers join.
@@ -75,7 +82,7 @@ impl Sandbox {
             network: self.netns().or_else(|| host_network.map(Path::to_owned)),
             ipc: self.dir.join("ipc"),
             uts: self.dir.join("uts"),
-            pid: None,
+            pid: self.spec.share_pid.then(|| self.dir.join(pause::NAMESPACE)),
             shm: self.dir.join("shm"),
         }
     }
@@ -83,6 +90,16 @@ impl Sandbox {
     /// Lets go of the namespaces and removes the directory.
     pub(crate) fn destroy(&self) -> io::Result<()> {
         destroy_dir(&self.dir)
+    }
+
+    /// Unlike the others, a process namespace ends with its first process, so there has to be one.
+    fn make_process_namespace(&self, executable: &Path) -> io::Result<()> {
+        let mut command = Command::new(executable);
+        let made = command.arg0(PAUSE).arg(&self.dir).env_clear().stdin(Stdio::null()).output()?;
+        if made.status.success() {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("no process namespace: {}", String::from_utf8_lossy(&made.stderr).trim())))
     }
 
     /// In a thread of its own: a namespace entered by a thread stays its own until it ends.
@@ -116,7 +133,8 @@ impl Sandbox {
 
 /// Removes a sandbox's directory, whatever state it is in.
 pub(crate) fn destroy_dir(dir: &Path) -> io::Result<()> {
-    for name in ["net", "ipc", "uts", "shm"] {
+    pause::kill(dir)?;
+    for name in ["net", "ipc", "uts", "shm", pause::NAMESPACE] {
         // Not mounted is as good as unmounted.
         let _ = umount2(&dir.join(name), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
     }

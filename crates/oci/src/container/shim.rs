@@ -6,20 +6,21 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io::{self, Read as _},
-    os::fd::{AsFd, OwnedFd},
+    os::fd::AsFd,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use jiff::Timestamp;
-use libcontainer::{container::builder::ContainerBuilder, syscall::syscall::SyscallType};
+use libcontainer::{container::builder::ContainerBuilder, error::LibcontainerError, syscall::syscall::SyscallType};
 use nix::{
-    fcntl::{FcntlArg, OFlag, fcntl},
+    fcntl::OFlag,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         prctl,
         signal::{SigSet, Signal},
         signalfd::{SfdFlags, SignalFd},
+        stat::{Mode, umask},
         wait::{WaitPidFlag, WaitStatus, waitpid},
     },
     unistd::{pipe2, setsid},
@@ -28,10 +29,11 @@ use oci_spec::runtime::Spec;
 
 use super::{
     executor::{Program, reset_signals},
-    log::{Log, Stream},
+    log::Log,
     record::Record,
     rootfs,
     state::{Phase, START_ERROR_EXIT_CODE, State},
+    stdio::{Inside, Output, Stdio, Streams, set_nonblocking},
 };
 use crate::{cgroup::Cgroups, error::chain, kernel, process::ProcessId};
 
@@ -60,13 +62,8 @@ struct Shim {
     state: State,
     cgroups: Cgroups,
     log: Log,
-    streams: [Option<Output>; 2],
+    streams: Streams,
     signals: SignalFd,
-}
-
-struct Output {
-    fd: File,
-    stream: Stream,
 }
 
 impl Shim {
@@ -78,6 +75,7 @@ impl Shim {
         prctl::set_child_subreaper(true)?;
         kernel::close_from(3);
         std::env::set_current_dir("/")?;
+        umask(Mode::S_IWGRP | Mode::S_IWOTH);
         let mut state = State::of_this_shim()?;
         state.write(dir)?;
         let record = Record::read(dir)?;
@@ -89,7 +87,6 @@ impl Shim {
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         let started_at = Timestamp::now();
         let started = launch(dir, &record);
-        rootfs::unmount_root(dir);
         let streams = match started {
             Ok((init, streams)) => {
                 state.init = Some(init);
@@ -98,7 +95,7 @@ impl Shim {
                     mask.add(ignored);
                 }
                 mask.thread_block()?;
-                streams.map(Some)
+                streams
             }
             Err(message) => {
                 cgroups.kill(&record.cgroup);
@@ -106,11 +103,13 @@ impl Shim {
                 let finished_at = Timestamp::now();
                 let exit_code = START_ERROR_EXIT_CODE;
                 state.phase = Phase::Exited { started_at, finished_at, exit_code, oom_killed: false, message };
-                [None, None]
+                Streams::default()
             }
         };
         state.write(dir)?;
         close_stdout()?;
+        // The container has its own view of it; ours would only make the list of mounts long. Nobody waits for it.
+        rootfs::unmount_root(dir);
         Ok(Self { dir: dir.to_owned(), record, state, cgroups, log, streams, signals })
     }
 
@@ -125,13 +124,13 @@ impl Shim {
             }
             self.wait()?;
             while self.signals.read_signal()?.is_some() {}
-            for output in &mut self.streams {
+            for output in &mut self.streams.outputs {
                 take(output, &mut self.log, &mut buffer, READ_BYTES);
             }
         };
         // Whatever it left behind in a process namespace that goes on must not hold its files or its group.
         self.cgroups.kill(&self.record.cgroup);
-        for output in &mut self.streams {
+        for output in &mut self.streams.outputs {
             take(output, &mut self.log, &mut buffer, DRAIN_BYTES);
             if let Some(mut output) = output.take() {
                 self.log.finish(&mut output.stream);
@@ -149,7 +148,7 @@ impl Shim {
 
     /// Sleeps until a child has ended or a stream has something.
     fn wait(&self) -> io::Result<()> {
-        let outputs = self.streams.iter().flatten().map(|output| PollFd::new(output.fd.as_fd(), PollFlags::POLLIN));
+        let outputs = self.streams.outputs.iter().flatten().map(|output| PollFd::new(output.fd.as_fd(), PollFlags::POLLIN));
         let mut fds: Vec<_> = outputs.collect();
         fds.push(PollFd::new(self.signals.as_fd(), PollFlags::POLLIN));
         match poll(&mut fds, PollTimeout::NONE) {
@@ -160,7 +159,7 @@ impl Shim {
 }
 
 /// Creates and starts the container; an error is the text for its status.
-fn launch(dir: &Path, record: &Record) -> Result<(ProcessId, [Output; 2]), String> {
+fn launch(dir: &Path, record: &Record) -> Result<(ProcessId, Streams), String> {
     let io = |doing: &str| {
         let doing = doing.to_owned();
         move |error: io::Error| format!("failed to create containerd task: failed to {doing}: {error}")
@@ -170,26 +169,11 @@ fn launch(dir: &Path, record: &Record) -> Result<(ProcessId, [Output; 2]), Strin
     let process = spec.process().as_ref().ok_or("config.json has no process")?;
     rootfs::make_working_dir(dir, record, process.cwd()).map_err(io("create the working directory"))?;
     let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(io::Error::from).map_err(io("make a pipe"));
-    let ((out_read, out_write), (err_read, err_write), (report_read, report_write)) = (pipe()?, pipe()?, pipe()?);
-    let null = File::open("/dev/null").map_err(io("open /dev/null"))?;
+    let (report_read, report_write) = pipe()?;
+    let (inside, streams) = Stdio::new(dir, &record.spec).map_err(io("set up standard streams"))?;
     let restore = adjust_oom_score(record.spec.resources.oom_score_adj);
     reset_signals();
-    let create = || {
-        let builder = ContainerBuilder::new("container".to_owned(), SyscallType::default())
-            .with_root_path(dir.join("oci"))?
-            .with_executor(Program::new(report_write))
-            .with_stdin(OwnedFd::from(null))
-            .with_stdout(out_write)
-            .with_stderr(err_write)
-            .as_init(dir)
-            .with_systemd(false)
-            .with_detach(true);
-        let mut container = builder.build()?;
-        let pid = container.pid();
-        container.start()?;
-        Ok::<_, libcontainer::error::LibcontainerError>(pid)
-    };
-    let created = create();
+    let created = create(dir, inside, Program::new(report_write));
     if let Some(before) = restore {
         let _ = fs::write("/proc/self/oom_score_adj", before);
     }
@@ -202,13 +186,24 @@ fn launch(dir: &Path, record: &Record) -> Result<(ProcessId, [Output; 2]), Strin
              process: error during container init: {cause}"
         )
     })?;
-    let pid = pid.ok_or("the container has no process")?.as_raw();
     let init = ProcessId::of(pid).map_err(io("look at the container's process"))?;
-    let output = |fd: OwnedFd, name| {
-        set_nonblocking(&fd).map_err(io("set up a pipe"))?;
-        Ok::<_, String>(Output { fd: File::from(fd), stream: Stream::new(name) })
+    let streams = streams.open().map_err(io("set up standard streams"))?;
+    Ok((init, streams))
+}
+
+/// Makes the container and starts its program; the process id.
+fn create(dir: &Path, inside: Inside, program: Program) -> Result<i32, LibcontainerError> {
+    let mut builder = ContainerBuilder::new("container".to_owned(), SyscallType::default())
+        .with_root_path(dir.join("oci"))?
+        .with_executor(program);
+    builder = match inside {
+        Inside::Terminal(socket) => builder.with_console_socket(Some(socket)),
+        Inside::Pipes { stdin, stdout, stderr } => builder.with_stdin(stdin).with_stdout(stdout).with_stderr(stderr),
     };
-    Ok((init, [output(out_read, "stdout")?, output(err_read, "stderr")?]))
+    let mut container = builder.as_init(dir).with_systemd(false).with_detach(true).build()?;
+    let pid = container.pid().map_or(0, |pid| pid.as_raw());
+    container.start()?;
+    Ok(pid)
 }
 
 /// Sets the score that the container's process inherits, and returns the one to go back to. The shim itself must not be the
@@ -239,7 +234,12 @@ fn take(output: &mut Option<Output>, log: &mut Log, buffer: &mut [u8], limit: us
                 taken += read;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            // A terminal that nobody has open any more says EIO; it may be opened again, but not waited for.
+            Err(_) => {
+                log.finish(&mut open.stream);
+                *output = None;
+            }
         }
     }
 }
@@ -258,11 +258,6 @@ fn reap(init: i32) -> io::Result<Option<i32>> {
             _ => {}
         }
     }
-}
-
-fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {
-    fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    Ok(())
 }
 
 /// Tells the starter that the state file can be read.

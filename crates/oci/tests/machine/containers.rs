@@ -9,7 +9,7 @@ use std::{
 
 use oci_spec::image::ConfigBuilder;
 use windlass_oci::{
-    container::{ContainerSpec, Mount, Phase, Resources, RuntimeConfig, RuntimeError, Security},
+    container::{ContainerSpec, Mount, Phase, Resources, RuntimeConfig, RuntimeError, SandboxSpec, Security},
     error::chain,
 };
 
@@ -30,6 +30,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("adoption", adoption),
     ("containers_outlive_a_killed_machine", containers_outlive_a_killed_machine),
     ("security", security),
+    ("terminal_and_standard_input", terminal_and_standard_input),
+    ("shared_process_namespace", shared_process_namespace),
+    ("shut_down_leaves_nothing", shut_down_leaves_nothing),
 ];
 
 fn output_and_exit_code() {
@@ -292,5 +295,71 @@ fn security() {
         };
         let hardened = check(hardened).await;
         assert_eq!(hardened, ["CapEff: 0000000000000000", "CapBnd: 0000000000000400", "NoNewPrivs: 1", "read-only"]);
+    });
+}
+
+fn terminal_and_standard_input() {
+    let machine = Machine::new();
+    run(async {
+        let mut spec = machine.script("[ -t 0 ] && [ -t 1 ] && echo terminal $TERM").await;
+        spec.tty = true;
+        assert_eq!(machine.run_spec(spec).await, (0, "stdout F terminal xterm\n".to_owned()));
+        let mut spec = machine.script("echo up; cat; echo end of input").await;
+        assert_eq!(machine.run_spec(spec.clone()).await.1, "stdout F up\nstdout F end of input\n");
+        spec.stdin = true;
+        spec.log_path.set_file_name("open.log");
+        let id = machine.start(spec.clone()).await;
+        let cat = ["sh".to_owned(), "-c".to_owned(), "while ! grep -q cat /proc/*/comm; do sleep 0.01; done".to_owned()];
+        machine.runtime.exec(&id, &cat, Duration::from_secs(20)).await.unwrap();
+        assert_eq!(log_text(&spec.log_path), "stdout F up\n");
+    });
+}
+
+fn shared_process_namespace() {
+    let machine = Machine::new();
+    run(async {
+        let spec =
+            SandboxSpec { share_pid: true, hostname: "pod".into(), cgroup_parent: "kubepods/pod1".into(), ..Default::default() };
+        let sandbox = machine.runtime.create_sandbox(spec).await.unwrap();
+        assert!(sandbox.is_ready());
+        let start = async |spec: ContainerSpec| {
+            let id = machine.runtime.create_container(&sandbox.id, spec).await.unwrap().id;
+            machine.runtime.start_container(&id).await.unwrap();
+            id
+        };
+        let sleeper = start(machine.script("sleep 1000 & exec sleep 1001").await).await;
+        let mut other =
+            machine.script("cat /proc/1/comm; while ! grep -q 1001 /proc/*/cmdline; do sleep 0.01; done; echo seen").await;
+        other.log_path.set_file_name("other.log");
+        let path = other.log_path.clone();
+        let other = start(other).await;
+        assert_eq!(machine.exited(&other).await.0, 0);
+        assert_eq!(log_text(&path), "stdout F pause\nstdout F seen\n");
+        // Nothing of a container stays in the namespace, though its first process was not the first one there.
+        machine.runtime.stop_container(&sleeper, Duration::ZERO).await.unwrap();
+        let mut last = machine.script("grep -l sleep /proc/*/comm || echo alone").await;
+        last.log_path.set_file_name("last.log");
+        let path = last.log_path.clone();
+        let last = start(last).await;
+        machine.exited(&last).await;
+        assert_eq!(log_text(&path), "stdout F alone\n");
+    });
+}
+
+fn shut_down_leaves_nothing() {
+    let machine = Machine::new();
+    run(async {
+        machine.start(machine.script("sleep 1000").await).await;
+        let groups = || {
+            let trees = fs::read_dir("/sys/fs/cgroup").unwrap().flatten();
+            trees.filter(|tree| tree.path().join(&machine.config.cgroup_root).exists()).count()
+        };
+        assert!(groups() > 0);
+        machine.runtime.shut_down().await.unwrap();
+        assert_eq!(groups(), 0);
+        assert!(machine.runtime.containers(None).is_empty() && machine.runtime.sandboxes().is_empty());
+        for dir in ["containers", "sandboxes"] {
+            assert_eq!(fs::read_dir(machine.config.data_dir.join(dir)).unwrap().count(), 0);
+        }
     });
 }

@@ -1,0 +1,112 @@
+//! A container's standard streams: pipes, or a terminal.
+
+use std::{
+    fs::File,
+    io::{self, IoSliceMut},
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::net::UnixListener,
+    },
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    cmsg_space,
+    fcntl::{FcntlArg, OFlag, fcntl},
+    sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg},
+    unistd::pipe2,
+};
+
+use super::{ContainerSpec, log::Stream};
+
+/// Where the container's terminal is handed over, in its directory.
+const CONSOLE_SOCKET: &str = "console.sock";
+
+/// The container's ends.
+pub(super) enum Inside {
+    /// Socket that the terminal is sent to.
+    Terminal(PathBuf),
+    Pipes {
+        stdin: OwnedFd,
+        stdout: OwnedFd,
+        stderr: OwnedFd,
+    },
+}
+
+/// The shim's ends, before the container runs.
+pub(super) enum Stdio {
+    Terminal(UnixListener),
+    Pipes { stdin: Option<OwnedFd>, stdout: OwnedFd, stderr: OwnedFd },
+}
+
+/// The shim's ends.
+#[derive(Default)]
+pub(super) struct Streams {
+    pub(super) outputs: [Option<Output>; 2],
+    /// Held open, so that a container that was promised a standard input does not see its end.
+    _stdin: Option<OwnedFd>,
+}
+
+/// Something to read from.
+pub(super) struct Output {
+    pub(super) fd: File,
+    pub(super) stream: Stream,
+}
+
+impl Stdio {
+    /// Both ends of what the container asks for. Changes the working directory: the name of a socket must be short.
+    pub(super) fn new(dir: &Path, spec: &ContainerSpec) -> io::Result<(Inside, Self)> {
+        if spec.tty {
+            std::env::set_current_dir(dir)?;
+            let listener = UnixListener::bind(CONSOLE_SOCKET)?;
+            std::env::set_current_dir("/")?;
+            return Ok((Inside::Terminal(dir.join(CONSOLE_SOCKET)), Self::Terminal(listener)));
+        }
+        let (stdin, stdin_write) = match spec.stdin {
+            true => pipe2(OFlag::O_CLOEXEC).map(|(read, write)| (read, Some(write)))?,
+            false => (OwnedFd::from(File::open("/dev/null")?), None),
+        };
+        let (stdout_read, stdout) = pipe2(OFlag::O_CLOEXEC)?;
+        let (stderr_read, stderr) = pipe2(OFlag::O_CLOEXEC)?;
+        Ok((
+            Inside::Pipes { stdin, stdout, stderr },
+            Self::Pipes { stdin: stdin_write, stdout: stdout_read, stderr: stderr_read },
+        ))
+    }
+
+    /// What to read from, once the container runs.
+    pub(super) fn open(self) -> io::Result<Streams> {
+        let output = |fd: OwnedFd, name| {
+            set_nonblocking(&fd)?;
+            Ok::<_, io::Error>(Some(Output { fd: File::from(fd), stream: Stream::new(name) }))
+        };
+        Ok(match self {
+            Self::Terminal(listener) => Streams { outputs: [output(receive(&listener)?, "stdout")?, None], _stdin: None },
+            Self::Pipes { stdin, stdout, stderr } => {
+                Streams { outputs: [output(stdout, "stdout")?, output(stderr, "stderr")?], _stdin: stdin }
+            }
+        })
+    }
+}
+
+/// The terminal that the container's process has sent by now.
+fn receive(listener: &UnixListener) -> io::Result<OwnedFd> {
+    let (socket, _) = listener.accept()?;
+    let mut bytes = [0; 256];
+    let mut slices = [IoSliceMut::new(&mut bytes)];
+    let mut control = cmsg_space!([i32; 1]);
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags)?;
+    let sent = message.cmsgs()?.find_map(|message| match message {
+        ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
+        _ => None,
+    });
+    let fd = sent.ok_or_else(|| io::Error::other("no terminal was sent"))?;
+    // SAFETY: the kernel just made this descriptor for us with the message; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+pub(super) fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {
+    fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok(())
+}
