@@ -1,6 +1,6 @@
 //! Rules of the workloads in `apps/v1`, and of ReplicationController, their ancestor.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::equal::same;
 use super::errors::Errors;
@@ -43,7 +43,7 @@ fn deployment_strategy(strategy: &Field<'_>, errors: &mut Errors) {
             }
             at_most_all(&unavailable, errors);
         }
-        _ => errors.unsupported(strategy, &["Recreate", "RollingUpdate"]),
+        _ => errors.unsupported_as(strategy.path(), shown(strategy), &["Recreate", "RollingUpdate"]),
     }
 }
 
@@ -111,7 +111,7 @@ fn daemon_set_strategy(strategy: &Field<'_>, errors: &mut Errors) {
                 _ => {}
             }
         }
-        _ => errors.unsupported(strategy, &["RollingUpdate", "OnDelete"]),
+        _ => errors.unsupported_as(strategy.path(), shown(strategy), &["RollingUpdate", "OnDelete"]),
     }
 }
 
@@ -161,7 +161,7 @@ fn stateful_set_strategy(strategy: &Field<'_>, errors: &mut Errors) {
                 at_most_all(&unavailable, errors);
             }
         }
-        _ => errors.invalid(strategy, "must be 'RollingUpdate' or 'OnDelete'"),
+        _ => errors.invalid_as(strategy.path(), shown(strategy), "must be 'RollingUpdate' or 'OnDelete'"),
     }
 }
 
@@ -318,6 +318,11 @@ pub(super) fn at_most_all(field: &Field<'_>, errors: &mut Errors) {
     if field.value().is_string() && format::percent(field.text()).is_empty() && amount(field) > 100 {
         errors.invalid(field, "must not be greater than 100%");
     }
+}
+
+/// A strategy as upstream shows it.
+fn shown(strategy: &Field<'_>) -> Value {
+    json!({ "Type": strategy.get("type").text(), "RollingUpdate": strategy.get("rollingUpdate").value() })
 }
 
 fn amount(field: &Field<'_>) -> i64 {

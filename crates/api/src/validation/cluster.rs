@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::json;
+
 use super::errors::Errors;
 use super::field::Field;
 use super::pod::{resources, taint_effect};
@@ -95,7 +97,10 @@ fn taints(taints: &Field<'_>, errors: &mut Errors) {
         }
         taint_effect(&effect, errors);
         if !seen.insert((effect.text(), key.text())) {
-            errors.duplicate_as(taint.path(), taint.value().clone(), "taints must be unique by key and effect pair");
+            let shown = json!({
+                "Key": key.text(), "Value": value.text(), "Effect": effect.text(), "TimeAdded": taint.get("timeAdded").value(),
+            });
+            errors.duplicate_as(taint.path(), shown, "taints must be unique by key and effect pair");
         }
     }
 }

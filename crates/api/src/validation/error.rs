@@ -116,7 +116,37 @@ pub(crate) fn quoted(text: &str) -> String {
     out
 }
 
+/// Structs whose fields Go writes in the order of their declaration; upstream shows its internal structs, whose fields have
+/// no JSON names and are never left out.
+const DECLARED: &[&[&str]] = &[
+    &["matchLabels", "matchExpressions"],
+    &["key", "operator", "values"],
+    &["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"],
+    &["Name", "Protocol", "AppProtocol", "Port", "TargetPort", "NodePort"],
+    &["Type", "RollingUpdate"],
+    &["MinAvailable", "Selector", "MaxUnavailable", "UnhealthyPodEvictionPolicy"],
+    &["APIGroup", "Kind", "Name"],
+    &["Key", "Value", "Effect", "TimeAdded"],
+];
+
 /// JSON as Go's encoder writes it: compact, and safe to put into HTML.
 fn json(value: &Value) -> String {
-    value.to_string().replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e")
+    match value {
+        Value::Array(items) => format!("[{}]", items.iter().map(json).collect::<Vec<_>>().join(",")),
+        Value::Object(map) => {
+            let declared = DECLARED.iter().find(|fields| map.keys().all(|key| fields.contains(&key.as_str())));
+            let position = |key: &str| declared.and_then(|fields| fields.iter().position(|field| *field == key));
+            let mut entries: Vec<(&String, &Value)> = map.iter().collect();
+            entries.sort_by_key(|(key, _)| (position(key), *key));
+            let entries: Vec<String> = entries.iter().map(|(key, value)| format!("{}:{}", json_text(key), json(value))).collect();
+            format!("{{{}}}", entries.join(","))
+        }
+        Value::String(text) => json_text(text),
+        other => other.to_string(),
+    }
+}
+
+fn json_text(text: &str) -> String {
+    let quoted = Value::from(text).to_string();
+    quoted.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e")
 }

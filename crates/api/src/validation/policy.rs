@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::json;
+
 use super::apps::{at_most_all, int_or_percent};
 use super::errors::Errors;
 use super::field::Field;
@@ -15,7 +17,12 @@ pub(super) fn pod_disruption_budget(budget: &Field<'_>, errors: &mut Errors) {
     let spec = budget.get("spec");
     let (available, unavailable) = (spec.get("minAvailable"), spec.get("maxUnavailable"));
     if available.is_set() && unavailable.is_set() {
-        errors.invalid(&spec, "minAvailable and maxUnavailable cannot be both set");
+        let shown = json!({
+            "MinAvailable": available.value(), "Selector": spec.get("selector").value(),
+            "MaxUnavailable": unavailable.value(),
+            "UnhealthyPodEvictionPolicy": spec.get("unhealthyPodEvictionPolicy").value(),
+        });
+        errors.invalid_as(spec.path(), shown, "minAvailable and maxUnavailable cannot be both set");
     }
     for bound in [&available, &unavailable].into_iter().filter(|bound| bound.is_set()) {
         int_or_percent(bound, errors);

@@ -1,5 +1,7 @@
 //! Rules of roles and their bindings.
 
+use serde_json::json;
+
 use super::errors::Errors;
 use super::field::Field;
 use super::format;
@@ -67,6 +69,8 @@ pub(super) fn role_binding_update(new: &Field<'_>, old: &Field<'_>, namespaced: 
     role_binding(new, namespaced, errors);
     let role = new.get("roleRef");
     if role.value() != old.get("roleRef").value() {
-        errors.invalid(&role, "cannot change roleRef");
+        let [group, kind, name] = ["apiGroup", "kind", "name"].map(|field| role.get(field).text());
+        let shown = json!({ "APIGroup": group, "Kind": kind, "Name": name });
+        errors.invalid_as(role.path(), shown, "cannot change roleRef");
     }
 }

@@ -133,7 +133,13 @@ fn distinct_ports(ports: &Field<'_>, kind: &str, errors: &mut Errors) {
     for port in ports.items() {
         let (protocol, number) = (port.get("protocol").text(), port.get("port").number());
         if !numbers.insert((protocol, number)) {
-            errors.duplicate_as(port.path(), json!({ "port": number, "protocol": protocol }), "");
+            errors.duplicate_as(
+                port.path(),
+                json!({
+                    "Name": "", "Protocol": protocol, "AppProtocol": null, "Port": number, "TargetPort": 0, "NodePort": 0,
+                }),
+                "",
+            );
         }
     }
 }

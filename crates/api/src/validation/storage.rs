@@ -7,7 +7,7 @@ use crate::quantity::Quantity;
 use super::equal::same;
 use super::errors::Errors;
 use super::field::Field;
-use super::pod::{node_selector, resources, volume};
+use super::pod::{node_selector, resources, source};
 use super::selector::label_selector;
 use super::{format, metadata};
 
@@ -43,7 +43,7 @@ pub(super) fn persistent_volume(persistent_volume: &Field<'_>, errors: &mut Erro
     } else if affinity.is_set() {
         errors.required(&affinity.get("required"), "must specify required node constraints");
     }
-    volume::persistent_volume_source(&spec, errors);
+    source::of_persistent_volume(&spec, errors);
     if spec.has("local") && !affinity.is_set() {
         errors.required(&affinity, "Local volume requires node affinity");
     }

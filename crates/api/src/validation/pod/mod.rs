@@ -9,9 +9,10 @@ pub(super) mod resources;
 mod scheduling;
 mod seccomp;
 mod security;
+pub(super) mod source;
 mod status;
 mod update;
-pub(super) mod volume;
+mod volume;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::{Value, json};
+
 use super::super::errors::Errors;
 use super::super::field::Field;
 use super::super::{address, format};
@@ -78,11 +80,12 @@ fn addresses(status: &Field<'_>, errors: &mut Errors) {
         }
         let ips: Vec<&str> = list.items().map(|item| item.get("ip").text()).collect();
         if !address::is_dual_stack(ips.iter().copied()) || ips.len() > 2 {
-            errors.invalid(&list, "may specify no more than one IP for each IP family");
+            let shown: Vec<Value> = ips.iter().map(|ip| json!({ "IP": ip })).collect();
+            errors.invalid_as(list.path(), shown, "may specify no more than one IP for each IP family");
         }
         for item in list.items() {
             if !seen.insert(item.get("ip").text()) {
-                errors.duplicate(&item);
+                errors.duplicate_as(item.path(), json!({ "IP": item.get("ip").text() }), "");
             }
         }
     }

@@ -94,8 +94,8 @@ fn labels_and_the_rest() {
             metadata.ownerReferences.kind: Invalid value: "": must not be empty
             metadata.ownerReferences.name: Invalid value: "": must not be empty
             metadata.ownerReferences.uid: Invalid value: "": must not be empty
-            metadata.ownerReferences: Invalid value: {"apiVersion":"v1","controller":true,"kind":"Event","name":"e","uid":"1"}: /v1, Kind=Event is disallowed from being an owner
-            metadata.ownerReferences: Invalid value: [{"apiVersion":"","kind":"","name":"","uid":""},{"apiVersion":"v1","controller":true,"kind":"Event","name":"e","uid":"1"},{"apiVersion":"v1","controller":true,"kind":"Pod","name":"p","uid":"2"}]: Only one reference can have Controller set to true. Found "true" in references for Event/e and Pod/p
+            metadata.ownerReferences: Invalid value: {"apiVersion":"v1","kind":"Event","name":"e","uid":"1","controller":true}: /v1, Kind=Event is disallowed from being an owner
+            metadata.ownerReferences: Invalid value: [{"apiVersion":"","kind":"","name":"","uid":""},{"apiVersion":"v1","kind":"Event","name":"e","uid":"1","controller":true},{"apiVersion":"v1","kind":"Pod","name":"p","uid":"2","controller":true}]: Only one reference can have Controller set to true. Found "true" in references for Event/e and Pod/p
             metadata.finalizers: Invalid value: ["odd","example.com/fine","orphan","foregroundDeletion"]: finalizer orphan and foregroundDeletion cannot be both set
             metadata.finalizers[0]: Invalid value: "odd": name is neither a standard finalizer name nor is it fully qualified
         "#]],

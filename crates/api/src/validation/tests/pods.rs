@@ -390,8 +390,8 @@ fn statuses() {
         status.nodeName: Forbidden: may not be changed directly
         status.qosClass: Invalid value: "Guaranteed": field is immutable
         status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state
-        status.podIPs: Invalid value: [{"ip":"10.0.0.1"},{"ip":"10.0.0.1"}]: may specify no more than one IP for each IP family
-        status.podIPs[1]: Duplicate value: {"ip":"10.0.0.1"}
+        status.podIPs: Invalid value: [{"IP":"10.0.0.1"},{"IP":"10.0.0.1"}]: may specify no more than one IP for each IP family
+        status.podIPs[1]: Duplicate value: {"IP":"10.0.0.1"}
     "#]].assert_eq(&super::lines(&super::super::status("", "Pod", &new, &old)));
 }
 

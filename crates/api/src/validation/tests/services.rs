@@ -52,7 +52,7 @@ fn ports() {
             spec.ports[2].name: Required value
             spec.ports[2].appProtocol: Invalid value: "not ok": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
             spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'
-            spec.ports[1]: Duplicate value: {"port":80,"protocol":"TCP"}
+            spec.ports[1]: Duplicate value: {"Name":"","Protocol":"TCP","AppProtocol":null,"Port":80,"TargetPort":0,"NodePort":0}
         "#]],
     );
     create(

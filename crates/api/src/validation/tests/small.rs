@@ -29,7 +29,7 @@ fn namespaces_and_nodes() {
         }, "status": { "capacity": { "pods": "1.5", "cpu": "-1" } } }),
         expect![[r#"
             metadata.taints[0].effect: Unsupported value: "Burn": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"
-            metadata.taints[2]: Duplicate value: {"effect":"NoSchedule","key":"a"}: taints must be unique by key and effect pair
+            metadata.taints[2]: Duplicate value: {"Key":"a","Value":"","Effect":"NoSchedule","TimeAdded":null}: taints must be unique by key and effect pair
             status.capacity.cpu: Invalid value: "-1": must be greater than or equal to 0
             status.capacity.pods: Invalid value: "1500m": must be an integer
             status.allocatable.cpu: Invalid value: "-1": must be greater than or equal to 0
@@ -166,7 +166,7 @@ fn roles() {
         json!({ "roleRef": { "kind": "Role", "name": "a" } }),
         |binding| binding["roleRef"]["name"] = json!("b"),
         expect![[r#"
-            roleRef: Invalid value: {"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"b"}: cannot change roleRef
+            roleRef: Invalid value: {"APIGroup":"rbac.authorization.k8s.io","Kind":"Role","Name":"b"}: cannot change roleRef
         "#]],
     );
 }
@@ -178,7 +178,7 @@ fn policies_and_the_rest() {
         "PodDisruptionBudget",
         json!({ "spec": { "minAvailable": "120%", "maxUnavailable": -1, "unhealthyPodEvictionPolicy": "Never" } }),
         expect![[r#"
-            spec: Invalid value: {"maxUnavailable":-1,"minAvailable":"120%","unhealthyPodEvictionPolicy":"Never"}: minAvailable and maxUnavailable cannot be both set
+            spec: Invalid value: {"MinAvailable":"120%","Selector":null,"MaxUnavailable":-1,"UnhealthyPodEvictionPolicy":"Never"}: minAvailable and maxUnavailable cannot be both set
             spec.minAvailable: Invalid value: "120%": must not be greater than 100%
             spec.maxUnavailable: Invalid value: -1: must be greater than or equal to 0
             spec.unhealthyPodEvictionPolicy: Unsupported value: "Never": supported values: "AlwaysAllow", "IfHealthyBudget"

@@ -157,8 +157,8 @@ fn deployment_strategy() {
         "Deployment",
         deployment(|spec| spec["strategy"] = json!({ "type": "Canary" })),
         expect![[r#"
-        spec.strategy: Unsupported value: {"type":"Canary"}: supported values: "Recreate", "RollingUpdate"
-    "#]],
+            spec.strategy: Unsupported value: {"Type":"Canary","RollingUpdate":null}: supported values: "Recreate", "RollingUpdate"
+        "#]],
     );
 }
 
