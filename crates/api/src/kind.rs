@@ -13,6 +13,7 @@ pub mod coordination;
 pub mod core;
 pub mod discovery;
 pub mod events;
+mod part;
 pub mod policy;
 mod prepare;
 pub mod rbac;
@@ -237,6 +238,17 @@ impl Kind {
     pub fn validate_status(&self, new: &Value, old: &Value) -> Vec<FieldError> {
         let mut errors = validation::metadata_update(&new["metadata"], &old["metadata"], "metadata");
         errors.extend(validation::status(self.group, self.kind, new, old));
+        errors
+    }
+
+    /// Mistakes in a write to a part of a pod that has a path of its own.
+    pub fn validate_part(&self, part: Subresource, new: &Value, old: &Value) -> Vec<FieldError> {
+        let mut errors = validation::metadata_update(&new["metadata"], &old["metadata"], "metadata");
+        errors.extend(match part {
+            Subresource::EphemeralContainers => validation::ephemeral_containers(new, old),
+            Subresource::Resize => validation::resize(new, old),
+            _ => Vec::new(),
+        });
         errors
     }
 

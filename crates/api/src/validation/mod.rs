@@ -159,5 +159,19 @@ pub fn status(group: &str, kind: &str, new: &Value, old: &Value) -> Vec<FieldErr
     errors.0
 }
 
+/// Mistakes in a write to `/ephemeralcontainers` of a pod, but for those of its metadata.
+pub fn ephemeral_containers(new: &Value, old: &Value) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    pod::ephemeral_containers(&Field::root(new), &Field::root(old), &mut errors);
+    errors.0
+}
+
+/// Mistakes in a write to `/resize` of a pod, but for those of its metadata.
+pub fn resize(new: &Value, old: &Value) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    pod::resize(&Field::root(new), &Field::root(old), &mut errors);
+    errors.0
+}
+
 #[cfg(test)]
 mod tests;

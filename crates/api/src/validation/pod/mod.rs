@@ -11,6 +11,7 @@ mod seccomp;
 mod security;
 pub(super) mod source;
 mod status;
+mod subresource;
 mod update;
 mod volume;
 
@@ -24,6 +25,7 @@ use super::{address, format, metadata};
 
 pub(super) use scheduling::{node_selector, taint_effect};
 pub(super) use status::status;
+pub(super) use subresource::{ephemeral_containers, resize};
 pub(super) use update::update;
 
 const MIRROR: &str = "kubernetes.io/config.mirror";

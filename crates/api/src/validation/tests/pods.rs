@@ -396,6 +396,53 @@ fn statuses() {
 }
 
 #[test]
+fn ephemeral_containers() {
+    let old = pod(|spec| spec["ephemeralContainers"] = json!([{ "name": "a", "image": "a" }, { "name": "b", "image": "b" }]));
+    let mut new = old.clone();
+    new["spec"]["ephemeralContainers"] = json!([
+        { "name": "a", "image": "changed" },
+        { "name": "web", "image": "w", "targetContainerName": "nobody", "ports": [{ "containerPort": 80 }] },
+    ]);
+    let (mut new, mut old) = (new, old);
+    for pod in [&mut new, &mut old] {
+        crate::defaults::apply("", "Pod", pod);
+    }
+    expect![[r#"
+        spec.ephemeralContainers[1].name: Duplicate value: "web"
+        spec.ephemeralContainers[1].targetContainerName: Not found: "nobody"
+        spec.ephemeralContainers[1].ports: Forbidden: cannot be set for an Ephemeral Container
+        spec.ephemeralContainers: Forbidden: existing ephemeral containers "a" may not be changed
+        -  {"image":"a","imagePullPolicy":"Always","name":"a","resources":{},"terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":"File"}
+        +  {"image":"changed","imagePullPolicy":"Always","name":"a","resources":{},"terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":"File"}
+
+        spec.ephemeralContainers: Forbidden: existing ephemeral containers "b" may not be removed
+
+    "#]].assert_eq(&super::lines(&super::super::ephemeral_containers(&new, &old)));
+}
+
+#[test]
+fn resizes() {
+    let sized = |resources: serde_json::Value| {
+        let mut pod = pod(|spec| spec["containers"][0]["resources"] = resources);
+        crate::defaults::apply("", "Pod", &mut pod);
+        pod
+    };
+    let old = sized(json!({ "requests": { "cpu": "1", "ephemeral-storage": "1Gi" } }));
+    for (resources, expected) in [
+        (json!({ "requests": { "cpu": "2", "ephemeral-storage": "1Gi" } }), expect![[r#""#]]),
+        (json!({ "requests": { "ephemeral-storage": "1Gi" } }), expect![[r#"
+            spec: Invalid value: "": Pod QOS Class may not change as a result of resizing
+            spec.containers[0].resources.requests: Forbidden: resource requests cannot be removed
+        "#]]),
+        (json!({ "requests": { "cpu": "1", "ephemeral-storage": "2Gi" } }), expect![[r#"
+            spec: Forbidden: only cpu and memory resources are mutable
+        "#]]),
+    ] {
+        expected.assert_eq(&super::lines(&super::super::resize(&sized(resources), &old)));
+    }
+}
+
+#[test]
 fn warnings() {
     warn(
         "apps",
