@@ -41,7 +41,7 @@ pub(crate) async fn answer(call: &Call, verb: &'static str, place: &Place, parts
         Subresource::Token => token::answer(call, &body::read(body).await?).await,
         Subresource::Finalize => finalize::answer(call, &body::read(body).await?).await,
         Subresource::Status => on_surface(call, verb, Surface::Status, body).await,
-        Subresource::EphemeralContainers | Subresource::Resize => on_surface(call, verb, Surface::Main, body).await,
+        Subresource::EphemeralContainers | Subresource::Resize => on_surface(call, verb, Surface::Part(subresource), body).await,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use windlass_api::{
+    kind::Subresource,
     status::Status,
     validation::{Cause, FieldError},
 };
@@ -28,6 +29,8 @@ pub(crate) enum Surface {
     Main,
     /// Status and some of metadata.
     Status,
+    /// A part of a pod that has a path of its own: ephemeral containers, or resources.
+    Part(Subresource),
     /// What the server itself decides to: bindings, scale, finalizers.
     Own,
 }
@@ -135,6 +138,7 @@ impl Change<'_> {
         match self.surface {
             Surface::Main => kind.prepare_update(new, old),
             Surface::Status => kind.prepare_status(new, old),
+            Surface::Part(part) => kind.prepare_part(part, new, old),
             Surface::Own => {}
         }
         self.books.keep(self.call, new, Some(old));
@@ -146,6 +150,7 @@ impl Change<'_> {
         let errors = match self.surface {
             Surface::Main => kind.validate_update(new, old),
             Surface::Status => kind.validate_status(new, old),
+            Surface::Part(part) => kind.validate_part(part, new, old),
             Surface::Own => Vec::new(),
         };
         if !errors.is_empty() {
