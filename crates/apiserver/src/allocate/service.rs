@@ -123,7 +123,8 @@ impl Services {
         let mut pool = self.lock();
         // The reservation's own drop takes the lock: on an error the guard must go first.
         let outcome = assign_address(&mut pool, spec, &mut reservation, random)
-            .and_then(|()| assign_ports(&mut pool, spec, &mut reservation, random));
+            .and_then(|()| assign_ports(&mut pool, spec, &mut reservation, random))
+            .and_then(|()| assign_health_check(&mut pool, spec, &mut reservation, random));
         drop(pool);
         outcome.map_err(invalid)?;
         if let Some(old) = old {
@@ -246,6 +247,37 @@ fn assign_ports(
     Ok(())
 }
 
+/// A load balancer that keeps to its own node asks each node whether it has pods, through a port of its own.
+fn assign_health_check(
+    pool: &mut Pool,
+    spec: &mut Map<String, Value>,
+    reservation: &mut Reservation<'_>,
+    random: &dyn Random,
+) -> Result<(), FieldError> {
+    if text(spec, "type") != "LoadBalancer" || text(spec, "externalTrafficPolicy") != "Local" {
+        return Ok(());
+    }
+    let error = |bad_value: Value, detail: &str| FieldError {
+        cause: Cause::Invalid,
+        field: "spec.healthCheckNodePort".to_owned(),
+        bad_value,
+        detail: detail.to_owned(),
+    };
+    let asked = spec.get("healthCheckNodePort").and_then(Value::as_u64).filter(|port| *port > 0);
+    let Some(asked) = asked else {
+        let full = |_| error(Value::Null, "failed to allocate a HealthCheck NodePort: range is full");
+        let free = pool.next_port(&reservation.owner, random).map_err(full)?;
+        reservation.taken.ports.push(free);
+        spec.insert("healthCheckNodePort".to_owned(), free.into());
+        return Ok(());
+    };
+    // Validation refuses what is no port at all.
+    let Ok(port) = u16::try_from(asked) else { return Ok(()) };
+    let fresh = pool.take_port(port, &reservation.owner).map_err(|_| error(port.into(), "provided port is already allocated"))?;
+    reservation.taken.ports.extend(fresh.then_some(port));
+    Ok(())
+}
+
 fn needs_node_ports(spec: &Map<String, Value>) -> bool {
     matches!(text(spec, "type"), "NodePort" | "LoadBalancer")
 }
@@ -290,6 +322,8 @@ fn owner(service: &Value) -> String {
 fn held(service: &Value) -> Held {
     let spec = &service["spec"];
     let addresses = spec["clusterIPs"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let health_check = spec["healthCheckNodePort"].as_u64().and_then(|port| u16::try_from(port).ok());
     let ports = spec["ports"].as_array().into_iter().flatten().filter_map(node_port);
+    let ports = ports.chain(health_check.filter(|port| *port > 0));
     Held { addresses: addresses.filter_map(|text| text.parse().ok()).collect(), ports: ports.collect() }
 }
