@@ -1,5 +1,6 @@
 //! The holder: a small process that owns the machine's namespaces and its published ports, and outlives the main process.
 
+mod egress;
 mod host;
 mod process;
 mod protocol;

@@ -69,15 +69,16 @@ pub struct Proxy {
 
 impl Proxy {
     /// A proxy for the machine. The kernel's rules stay as they are until it is settled for the first time.
+    /// Connections from pods to the outside are led to `egress_port` of the machine.
     ///
     /// # Errors
     /// When the packet filter can't be reached.
-    pub async fn open(machine: &Machine, addresses: Addresses, node: &str) -> io::Result<Self> {
+    pub async fn open(machine: &Machine, addresses: Addresses, node: &str, egress_port: Option<u16>) -> io::Result<Self> {
         let socket = machine.call(NetfilterSocket::open).await?;
         let planned = PlannedMachine { node: node.to_owned(), address: addresses.machine(), dns: addresses.dns };
         Ok(Self {
             machine: planned,
-            rules: Rules::new(socket, addresses),
+            rules: Rules::new(socket, addresses, egress_port),
             departures: Departures::default(),
             services: BTreeMap::new(),
             slices: BTreeMap::new(),

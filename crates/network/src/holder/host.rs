@@ -1,12 +1,13 @@
-//! The one thread of the holder that stays in the host's network namespace, and opens ports there.
+//! The one thread of the holder that stays in the host's network namespace, and makes sockets there.
 
 use std::{
+    io,
     net::{SocketAddr, TcpListener, UdpSocket},
     sync::mpsc,
 };
 
 use nix::sys::socket::{Backlog, listen};
-use tokio::sync::oneshot;
+use tokio::{net::TcpSocket, sync::oneshot};
 
 use super::Protocol;
 
@@ -20,38 +21,48 @@ pub(super) enum HostSocket {
     Udp(UdpSocket),
 }
 
-struct Bind {
-    protocol: Protocol,
-    address: SocketAddr,
-    answer: oneshot::Sender<std::io::Result<HostSocket>>,
+enum Request {
+    Bind { protocol: Protocol, address: SocketAddr, answer: oneshot::Sender<io::Result<HostSocket>> },
+    Outbound { answer: oneshot::Sender<io::Result<TcpSocket>> },
 }
 
 /// Asks the host thread for sockets. The thread ends with the last of these.
+#[derive(Clone)]
 pub(super) struct HostThread {
-    requests: mpsc::Sender<Bind>,
+    requests: mpsc::Sender<Request>,
 }
 
 impl HostThread {
     /// Starts the thread in the namespace of the caller, which may leave it afterwards.
-    pub(super) fn start() -> std::io::Result<Self> {
-        let (requests, received) = mpsc::channel::<Bind>();
+    pub(super) fn start() -> io::Result<Self> {
+        let (requests, received) = mpsc::channel();
         std::thread::Builder::new().name("host".to_owned()).stack_size(64 << 10).spawn(move || {
-            for Bind { protocol, address, answer } in received {
+            for request in received {
                 // A receiver that is gone does not want the socket: dropping it closes it.
-                let _ = answer.send(bind(protocol, address));
+                match request {
+                    Request::Bind { protocol, address, answer } => drop(answer.send(bind(protocol, address))),
+                    Request::Outbound { answer } => drop(answer.send(TcpSocket::new_v4())),
+                }
             }
         })?;
         Ok(Self { requests })
     }
 
-    pub(super) async fn bind(&self, protocol: Protocol, address: SocketAddr) -> std::io::Result<HostSocket> {
+    pub(super) async fn bind(&self, protocol: Protocol, address: SocketAddr) -> io::Result<HostSocket> {
         let (answer, receiver) = oneshot::channel();
-        self.requests.send(Bind { protocol, address, answer }).map_err(std::io::Error::other)?;
-        receiver.await.map_err(std::io::Error::other)?
+        self.requests.send(Request::Bind { protocol, address, answer }).map_err(io::Error::other)?;
+        receiver.await.map_err(io::Error::other)?
+    }
+
+    /// A socket that connects from the host.
+    pub(super) async fn outbound(&self) -> io::Result<TcpSocket> {
+        let (answer, receiver) = oneshot::channel();
+        self.requests.send(Request::Outbound { answer }).map_err(io::Error::other)?;
+        receiver.await.map_err(io::Error::other)?
     }
 }
 
-fn bind(protocol: Protocol, address: SocketAddr) -> std::io::Result<HostSocket> {
+fn bind(protocol: Protocol, address: SocketAddr) -> io::Result<HostSocket> {
     match protocol {
         Protocol::Tcp => {
             let listener = TcpListener::bind(address)?;

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::{
-    LOCK, SOCKET,
+    LOCK, SOCKET, egress,
     host::HostThread,
     protocol::{MAX_LINE_BYTES, Request, Response, Status},
     relay::Relay,
@@ -80,7 +80,7 @@ fn run(data_dir: &Path) -> Result<(), SetupError> {
     step("keep the machine's mounts to itself", mount(None::<&str>, "/", None::<&str>, slave, None::<&str>))?;
     let runtime = step("start the runtime", tokio::runtime::Builder::new_current_thread().enable_all().build())?;
     let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, serve(Relay::new(host)))
+    local.block_on(&runtime, serve(host))
 }
 
 /// A relayed connection takes two descriptors: with the usual soft limit of 1,024 the 500th would fail.
@@ -90,7 +90,10 @@ fn raise_file_limit() {
     }
 }
 
-async fn serve(mut relay: Relay) -> Result<(), SetupError> {
+async fn serve(host: HostThread) -> Result<(), SetupError> {
+    let mut relay = Relay::new(host.clone());
+    let (outward, egress_port) = step("listen for connections to the outside", egress::listen().await)?;
+    drop(tokio::task::spawn_local(egress::carry(outward, host, relay.shared())));
     // Having a handler keeps the default action, death, away.
     let _interrupt = step("ignore SIGINT", signal(SignalKind::interrupt()))?;
     let _hangup = step("ignore SIGHUP", signal(SignalKind::hangup()))?;
@@ -107,7 +110,7 @@ async fn serve(mut relay: Relay) -> Result<(), SetupError> {
             _ = terminate.recv() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    if answer(stream, &mut relay).await {
+                    if answer(stream, &mut relay, egress_port).await {
                         break;
                     }
                 }
@@ -129,7 +132,7 @@ fn report_ready() -> std::io::Result<()> {
 }
 
 /// Serves one request; true when it was to stop. One at a time: publishing is not reordered.
-async fn answer(stream: UnixStream, relay: &mut Relay) -> bool {
+async fn answer(stream: UnixStream, relay: &mut Relay, egress_port: u16) -> bool {
     let mut stream = BufReader::new(stream).take(MAX_LINE_BYTES);
     let mut line = String::new();
     let read = tokio::time::timeout(super::ANSWER_TIMEOUT, stream.read_line(&mut line));
@@ -138,9 +141,10 @@ async fn answer(stream: UnixStream, relay: &mut Relay) -> bool {
     }
     let response = match serde_json::from_str(&line) {
         Ok(Request::Publish { ports }) => Response { failed: relay.publish(ports).await, status: None },
-        Ok(Request::Status) => {
-            Response { status: Some(Status { ports: relay.ports(), connections: relay.connections() }), ..Response::default() }
-        }
+        Ok(Request::Status) => Response {
+            status: Some(Status { ports: relay.ports(), connections: relay.connections(), egress_port: Some(egress_port) }),
+            ..Response::default()
+        },
         Ok(Request::Stop) => {
             // The stream is left open: its end tells the other side that this process has ended.
             std::mem::forget(stream);

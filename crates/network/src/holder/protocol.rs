@@ -46,6 +46,9 @@ pub struct Status {
     pub ports: Vec<PublishedPort>,
     /// TCP connections and UDP sessions that are being relayed.
     pub connections: usize,
+    /// Port of the machine to which connections from pods to the outside are to be led; none in a holder that can't.
+    #[serde(default)]
+    pub egress_port: Option<u16>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

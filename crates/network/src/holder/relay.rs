@@ -79,6 +79,11 @@ impl Relay {
         Self { host, listeners: HashMap::new(), shared: Shared { scratch, connections: Rc::default() } }
     }
 
+    /// What connections that are not of a published port share with those that are.
+    pub(super) fn shared(&self) -> Shared {
+        self.shared.clone()
+    }
+
     pub(super) fn connections(&self) -> usize {
         self.shared.connections.get()
     }
@@ -158,12 +163,17 @@ async fn relay(client: TcpStream, target: Target, shared: Shared) {
         let _ = client.set_zero_linger();
         return;
     };
+    splice(&client, &server, &shared).await;
+}
+
+/// Copies both ways until both have ended, or one has broken off.
+pub(super) async fn splice(one: &TcpStream, other: &TcpStream, shared: &Shared) {
     // What arrives is passed on at once; waiting for more is up to the two ends.
-    let _ = (client.set_nodelay(true), server.set_nodelay(true));
-    let both = tokio::try_join!(pump(&client, &server, &shared.scratch), pump(&server, &client, &shared.scratch));
+    let _ = (one.set_nodelay(true), other.set_nodelay(true));
+    let both = tokio::try_join!(pump(one, other, &shared.scratch), pump(other, one, &shared.scratch));
     if both.is_err() {
         // One end broke off: the other must not take it for an orderly end.
-        let _ = (client.set_zero_linger(), server.set_zero_linger());
+        let _ = (one.set_zero_linger(), other.set_zero_linger());
     }
 }
 

@@ -5,6 +5,7 @@
 //! established stay with their backend whatever happens here: translation is decided once, by connection tracking.
 
 mod affinity;
+mod skeleton;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,10 +18,7 @@ use windlass_planner::proxy::{Backend, Frontend, Route, RouteKey, Transport};
 
 use crate::{
     Addresses,
-    netfilter::{
-        Batch, Chain, Element, Expression, Field, Flow, Hook, NamedSet, NetfilterSocket, SetType, Verdict, address_and_port,
-        forget_flows,
-    },
+    netfilter::{Batch, Element, Expression, Flow, NetfilterSocket, SetType, Verdict, address_and_port, forget_flows},
 };
 
 /// Name of our table; the machine's namespace has no other.
@@ -44,6 +42,8 @@ pub(crate) struct Change {
 pub(crate) struct Rules {
     socket: NetfilterSocket,
     addresses: Addresses,
+    /// Port of the machine that pods' connections to the outside are led to.
+    egress_port: Option<u16>,
     /// What the kernel has; only routes with backends have rules, the others are refused by being absent.
     committed: BTreeMap<RouteKey, Route>,
     owners: BTreeMap<Frontend, RouteKey>,
@@ -57,10 +57,11 @@ pub(crate) struct Rules {
 
 impl Rules {
     /// Nothing is changed before the first [`Rules::commit`], so that rules of an earlier run go on leading until then.
-    pub(crate) fn new(socket: NetfilterSocket, addresses: Addresses) -> Self {
+    pub(crate) fn new(socket: NetfilterSocket, addresses: Addresses, egress_port: Option<u16>) -> Self {
         Self {
             socket,
             addresses,
+            egress_port,
             committed: BTreeMap::new(),
             owners: BTreeMap::new(),
             backends: BTreeMap::new(),
@@ -139,7 +140,7 @@ impl Rules {
         batch.add_table();
         batch.delete_table();
         batch.add_table();
-        write_skeleton(batch, &self.addresses);
+        skeleton::write(batch, &self.addresses, self.egress_port);
         let pairs: Vec<_> = self.backends.keys().copied().map(pair).collect();
         batch.add_elements(HAIRPIN, &keys(&pairs));
         for route in self.committed.values() {
@@ -220,68 +221,6 @@ fn adjust<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K, add: bool) {
             count.remove();
         }
     }
-}
-
-/// What is there whatever the Services are.
-fn write_skeleton(batch: &mut Batch<'_>, addresses: &Addresses) {
-    let services = NamedSet { name: SERVICES, key: SetType::AddressTransportPort, value: Some(SetType::Verdict), timeout: None };
-    batch.add_set(services);
-    batch.add_set(NamedSet { name: HAIRPIN, key: SetType::AddressPair, value: None, timeout: None });
-    // Priorities by which the kernel itself orders the kinds of translation: destination before filtering, source after it.
-    for (name, kind, hook, priority) in [
-        ("prerouting", "nat", Hook::Prerouting, -100),
-        ("output", "nat", Hook::Output, -100),
-        ("input", "filter", Hook::Input, 0),
-        ("postrouting", "nat", Hook::Postrouting, 100),
-    ] {
-        batch.add_base_chain(Chain { name, kind, hook, priority });
-    }
-    for chain in ["prerouting", "output"] {
-        batch.add_rule(
-            chain,
-            &[
-                Expression::Load(Field::Destination, 0),
-                Expression::Load(Field::Transport, 1),
-                Expression::Load(Field::Port, 2),
-                Expression::VerdictMap { map: SERVICES, id: None, key: 0 },
-            ],
-        );
-    }
-    // What is sent to a Service and was not translated has no endpoint, or no such port; DNS answers on its address itself.
-    let dns = addresses.dns.octets();
-    batch.add_rule(
-        "input",
-        &[
-            Expression::Load(Field::Destination, 0),
-            Expression::Equal(0, &dns),
-            Expression::Load(Field::Port, 1),
-            Expression::Equal(1, &53_u16.to_be_bytes()),
-            Expression::Verdict(Verdict::Accept),
-        ],
-    );
-    batch.add_rule(
-        "input",
-        &[
-            Expression::Load(Field::Destination, 0),
-            Expression::Mask(0, addresses.services.mask().octets()),
-            Expression::Equal(0, &addresses.services.base().octets()),
-            Expression::Refuse,
-        ],
-    );
-    // IPS_DST_NAT, in the byte order of the machine.
-    let translated = 0x20_u32.to_ne_bytes();
-    batch.add_rule(
-        "postrouting",
-        &[
-            Expression::LoadConnectionStatus(0),
-            Expression::Mask(0, translated),
-            Expression::NotEqual(0, &[0; 4]),
-            Expression::Load(Field::Source, 0),
-            Expression::Load(Field::Destination, 1),
-            Expression::InSet(HAIRPIN, 0),
-            Expression::Masquerade,
-        ],
-    );
 }
 
 /// A route's chain, new or in place of its old rules.

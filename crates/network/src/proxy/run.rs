@@ -25,6 +25,7 @@ use super::{
 use crate::{
     Addresses, Holder, Machine,
     dns::{self, SharedZone, Zone},
+    holder::HolderError,
 };
 
 /// Pause after a transaction that the kernel refused.
@@ -47,6 +48,9 @@ pub enum RunError {
     /// The kernel's packet filter can't be used in the machine's namespace.
     #[error("open the packet filter of the machine's network namespace (is nf_tables missing?)")]
     PacketFilter(#[source] io::Error),
+    /// The process that owns the machine's namespaces does not answer.
+    #[error("ask the holder process for its ports")]
+    Holder(#[source] HolderError),
     /// The thread that talks to the kernel panicked.
     #[error("the task that writes rules has ended")]
     Task(#[source] tokio::task::JoinError),
@@ -64,7 +68,9 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), RunError> {
     let addresses = options.addresses;
-    let proxy = Proxy::open(&machine, addresses.clone(), &options.node).await.map_err(RunError::PacketFilter)?;
+    let egress_port = holder.status().map_err(RunError::Holder)?.egress_port;
+    let proxy = Proxy::open(&machine, addresses.clone(), &options.node, egress_port).await;
+    let proxy = proxy.map_err(RunError::PacketFilter)?;
     let zone = SharedZone::new(Zone::new(addresses.clone()).into());
     let (wanted, wants) = watch::channel(Vec::new());
     let mut tasks = JoinSet::new();

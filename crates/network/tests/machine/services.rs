@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     io::{ErrorKind, Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -14,13 +14,14 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use windlass_network::{Addresses, proxy::Proxy};
 
-use crate::world::{Pod, World, on_own_host};
+use crate::world::{Pod, World, on_own_host, run};
 
 const CLUSTER_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 5);
 const START: Timestamp = Timestamp::UNIX_EPOCH;
 
 async fn proxy(world: &World) -> Proxy {
-    Proxy::open(&world.machine, Addresses::default(), "here").await.unwrap()
+    let egress_port = world.holder.status().unwrap().egress_port;
+    Proxy::open(&world.machine, Addresses::default(), "here", egress_port).await.unwrap()
 }
 
 fn service(proxy: &mut Proxy, spec: &Value) {
@@ -220,6 +221,32 @@ fn a_client_stays_with_its_backend() {
         for _ in 0..30 {
             assert_eq!(client.ask((CLUSTER_IP, 80)).unwrap(), first);
         }
+    });
+}
+
+#[test]
+fn pods_reach_the_outside_from_the_host() {
+    on_own_host(async {
+        const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
+        run("ip", &["address", "add", "192.0.2.7/32", "dev", "lo"]);
+        let listener = TcpListener::bind((OUTSIDE, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let world = World::new().await;
+        let mut proxy = proxy(&world).await;
+        let pod = world.pod("a").await;
+        proxy.settle(START).unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, from) = listener.accept().unwrap();
+            stream.read_exact(&mut [0]).unwrap();
+            stream.write_all(from.ip().to_string().as_bytes()).unwrap();
+        });
+        // The host's own address is what the outside sees.
+        assert_eq!(pod.ask(address).unwrap(), "192.0.2.7");
+        server.join().unwrap();
+        assert_eq!(pod.ask(address).unwrap_err().kind(), ErrorKind::ConnectionReset);
+        // The port itself leads nowhere.
+        let port = world.holder.status().unwrap().egress_port.unwrap();
+        assert!(pod.ask((Ipv4Addr::new(10, 244, 0, 1), port)).is_err());
     });
 }
 

@@ -162,7 +162,7 @@ pub(crate) fn host_state() -> String {
     [run("ip", &["-o", "link"]), run("ip", &["route"]), run("nft", &["list", "ruleset"]), mounts].join("\n--\n")
 }
 
-fn run(program: &str, arguments: &[&str]) -> String {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
     let output = std::process::Command::new(program).args(arguments).output().unwrap();
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()

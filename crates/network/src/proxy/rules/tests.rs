@@ -10,7 +10,7 @@ use super::*;
 fn in_namespace(test: impl FnOnce(Rules) + Send + 'static) {
     let thread = std::thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
-        test(Rules::new(NetfilterSocket::open().unwrap(), Addresses::default()));
+        test(Rules::new(NetfilterSocket::open().unwrap(), Addresses::default(), Some(40000)));
     });
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
@@ -99,6 +99,7 @@ fn the_rules_of_an_empty_machine() {
               chain prerouting {
                 type nat hook prerouting priority dstnat; policy accept;
                 ip daddr . meta l4proto . th dport vmap @services
+                meta l4proto tcp ip saddr 10.244.0.0/24 ip daddr != 10.244.0.0/24 ip daddr != 10.96.0.0/12 dnat to 10.244.0.1:40000
               }
 
               chain output {

@@ -1,0 +1,113 @@
+//! What is there whatever the Services are.
+
+use super::{HAIRPIN, SERVICES};
+use crate::{
+    Addresses,
+    netfilter::{Batch, Chain, Expression, Field, Hook, NamedSet, SetType, Verdict, address_and_port},
+};
+
+/// Sets, chains that the kernel calls, and rules that name no Service.
+pub(super) fn write(batch: &mut Batch<'_>, addresses: &Addresses, egress_port: Option<u16>) {
+    write_sets(batch);
+    write_chains(batch);
+    if let Some(port) = egress_port {
+        write_egress(batch, addresses, port);
+    }
+    write_refusal(batch, addresses);
+    write_hairpin(batch);
+}
+
+fn write_sets(batch: &mut Batch<'_>) {
+    let services = NamedSet { name: SERVICES, key: SetType::AddressTransportPort, value: Some(SetType::Verdict), timeout: None };
+    batch.add_set(services);
+    batch.add_set(NamedSet { name: HAIRPIN, key: SetType::AddressPair, value: None, timeout: None });
+}
+
+fn write_chains(batch: &mut Batch<'_>) {
+    // Priorities by which the kernel itself orders the kinds of translation: destination before filtering, source after it.
+    for (name, kind, hook, priority) in [
+        ("prerouting", "nat", Hook::Prerouting, -100),
+        ("output", "nat", Hook::Output, -100),
+        ("input", "filter", Hook::Input, 0),
+        ("postrouting", "nat", Hook::Postrouting, 100),
+    ] {
+        batch.add_base_chain(Chain { name, kind, hook, priority });
+    }
+    for chain in ["prerouting", "output"] {
+        batch.add_rule(
+            chain,
+            &[
+                Expression::Load(Field::Destination, 0),
+                Expression::Load(Field::Transport, 1),
+                Expression::Load(Field::Port, 2),
+                Expression::VerdictMap { map: SERVICES, id: None, key: 0 },
+            ],
+        );
+    }
+}
+
+/// Connections from pods to neither pods nor Services.
+fn write_egress(batch: &mut Batch<'_>, addresses: &Addresses, port: u16) {
+    let target = address_and_port(addresses.machine(), port);
+    let (pods, services) = (addresses.pods, addresses.services);
+    batch.add_rule(
+        "prerouting",
+        &[
+            Expression::Load(Field::Transport, 0),
+            Expression::Equal(0, &[6]),
+            Expression::Load(Field::Source, 0),
+            Expression::Mask(0, pods.mask().octets()),
+            Expression::Equal(0, &pods.base().octets()),
+            Expression::Load(Field::Destination, 0),
+            Expression::Mask(0, pods.mask().octets()),
+            Expression::NotEqual(0, &pods.base().octets()),
+            Expression::Load(Field::Destination, 0),
+            Expression::Mask(0, services.mask().octets()),
+            Expression::NotEqual(0, &services.base().octets()),
+            Expression::Set(0, &target[..4]),
+            Expression::Set(1, &target[4..6]),
+            Expression::Dnat { address: 0, port: 1 },
+        ],
+    );
+}
+
+fn write_refusal(batch: &mut Batch<'_>, addresses: &Addresses) {
+    // What is sent to a Service and was not translated has no endpoint, or no such port; DNS answers on its address itself.
+    let dns = addresses.dns.octets();
+    batch.add_rule(
+        "input",
+        &[
+            Expression::Load(Field::Destination, 0),
+            Expression::Equal(0, &dns),
+            Expression::Load(Field::Port, 1),
+            Expression::Equal(1, &53_u16.to_be_bytes()),
+            Expression::Verdict(Verdict::Accept),
+        ],
+    );
+    batch.add_rule(
+        "input",
+        &[
+            Expression::Load(Field::Destination, 0),
+            Expression::Mask(0, addresses.services.mask().octets()),
+            Expression::Equal(0, &addresses.services.base().octets()),
+            Expression::Refuse,
+        ],
+    );
+}
+
+fn write_hairpin(batch: &mut Batch<'_>) {
+    // IPS_DST_NAT, in the byte order of the machine.
+    let translated = 0x20_u32.to_ne_bytes();
+    batch.add_rule(
+        "postrouting",
+        &[
+            Expression::LoadConnectionStatus(0),
+            Expression::Mask(0, translated),
+            Expression::NotEqual(0, &[0; 4]),
+            Expression::Load(Field::Source, 0),
+            Expression::Load(Field::Destination, 1),
+            Expression::InSet(HAIRPIN, 0),
+            Expression::Masquerade,
+        ],
+    );
+}
