@@ -3,6 +3,7 @@
 mod kinds;
 mod pods;
 mod tables;
+mod workloads;
 
 use expect_test::Expect;
 use jiff::Timestamp;

@@ -1,4 +1,4 @@
-//! Kinds of rbac.authorization.k8s.io: kept and served as plain objects, as the one user of a machine may do everything.
+//! Kinds of rbac.authorization.k8s.io.
 
 use super::{BASE, Kind};
 use crate::columns;
