@@ -90,6 +90,7 @@ impl Loop {
         let mut mark = self.marks.get(key);
         context.deployments.reached(mark.own).await;
         context.replica_sets.reached(mark.children).await;
+        context.pods.reached(0).await;
         let Some(deployment) = context.deployments.get(key) else {
             self.marks.set(key, Mark::default());
             return Ok(Next::Wait);

@@ -115,7 +115,9 @@ impl Machine {
             text += &object(json!({"deployment": deployment.metadata.name, "status": deployment.status}));
         }
         for set in self.list::<ReplicaSet>().await {
-            text += &object(json!({"replicaSet": set.metadata.name, "spec": set.spec.map(|spec| spec.replicas), "status": set.status}));
+            text += &object(
+                json!({"replicaSet": set.metadata.name, "spec": set.spec.map(|spec| spec.replicas), "status": set.status}),
+            );
         }
         for pod in self.list::<Pod>().await {
             let node = pod.spec.and_then(|spec| spec.node_name);
@@ -157,7 +159,9 @@ pub fn web(replicas: i32, image: &str) -> Value {
 
 /// The rollout is done: all pods are of the present template and available, and no other is left.
 pub fn rolled_out(deployment: Option<&Deployment>) -> bool {
-    let Some((meta, status)) = deployment.and_then(|object| Some((&object.metadata, object.status.as_ref()?))) else { return false };
+    let Some((meta, status)) = deployment.and_then(|object| Some((&object.metadata, object.status.as_ref()?))) else {
+        return false;
+    };
     let replicas = deployment.and_then(|object| object.spec.as_ref()?.replicas).unwrap_or(1);
     let done = |count: Option<i32>| count.unwrap_or(0) == replicas;
     status.observed_generation == meta.generation
@@ -182,7 +186,9 @@ pub fn images(pods: &[Pod]) -> Vec<String> {
 
 /// The sizes of the ReplicaSets by revision.
 pub fn sizes(sets: &[ReplicaSet]) -> Vec<(String, i32)> {
-    let revision = |set: &ReplicaSet| set.metadata.annotations.as_ref().and_then(|map| map.get("deployment.kubernetes.io/revision").cloned());
+    let revision = |set: &ReplicaSet| {
+        set.metadata.annotations.as_ref().and_then(|map| map.get("deployment.kubernetes.io/revision").cloned())
+    };
     let mut sizes: Vec<(String, i32)> =
         sets.iter().map(|set| (revision(set).unwrap_or_default(), set.spec.as_ref().unwrap().replicas.unwrap_or(1))).collect();
     sizes.sort();
