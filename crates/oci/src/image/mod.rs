@@ -20,7 +20,7 @@ pub use content::ContentError;
 pub use layer::{LayerError, LayerLimits};
 pub use mirror::{MirrorError, MirrorTable};
 pub use name::{ImageName, NameError};
-pub use oci_spec::image::ImageConfiguration;
+pub use oci_spec::image::{Config, ImageConfiguration};
 pub use pull::PullError;
 pub use record::ImageRecord;
 pub use registry::{Credential, RegistryError};

@@ -1,0 +1,150 @@
+//! Real containers: the pod network, the runtime, the kubelet and the Services of this machine.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use anyhow::{Context as _, Result};
+use tokio_util::sync::CancellationToken;
+use windlass_cli::args;
+use windlass_kubelet::{Kubelet, oci_runtime::OciRuntime};
+use windlass_network::{Addresses, Holder, Machine as Namespace, PodNetwork};
+use windlass_oci::{
+    container::{Runtime, RuntimeConfig},
+    image::{BuildEntry, BuildSource, Config, MirrorTable},
+};
+
+use super::{machine::Machine, nodes::LocalNode, pod_network::Connected};
+
+/// Port of the API inside the machine, where pods reach it.
+const API_PORT: u16 = 6443;
+
+/// The machine's control group, on every hierarchy that there is.
+const CGROUP: &str = "windlass";
+
+/// What runs containers, and what to end last.
+pub(crate) struct Containers {
+    holder: Holder,
+    runtime: Arc<OciRuntime>,
+    kubelet: Arc<Kubelet>,
+}
+
+/// The mirrors asked for on the command line.
+pub(crate) fn mirrors(options: &args::Up) -> Result<MirrorTable> {
+    MirrorTable::new(&options.registry_mirrors).context("--registry-mirror")
+}
+
+impl Containers {
+    pub(crate) async fn start(
+        options: &args::Up,
+        machine: &mut Machine,
+        holder: Holder,
+        addresses: &Addresses,
+        local_node: &LocalNode,
+    ) -> Result<Self> {
+        // Image pulls use TLS; a provider that was installed before serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let data_dir = machine.data_dir().to_owned();
+        let namespace = Namespace::enter(holder.netns()).context("cannot enter the machine's network namespace")?;
+        let network = PodNetwork::prepare(&namespace, addresses.clone(), &data_dir.join("network"))
+            .await
+            .context("cannot make the pod network")?;
+        let api = SocketAddr::from((addresses.machine(), API_PORT));
+        let listener = namespace.listen(api).await.and_then(tokio::net::TcpListener::into_std);
+        machine.serve(listener.with_context(|| format!("cannot listen on {api} inside the machine"))?);
+
+        let mut config = RuntimeConfig::new(data_dir.join("containers"), CGROUP);
+        config.mirrors = mirrors(options)?;
+        config.host_netns = Some(PathBuf::from(format!("/proc/{}/ns/net", holder.pid())));
+        let runtime = Runtime::open(config).context("cannot open the container runtime")?;
+        let runtime = Arc::new(OciRuntime::new(runtime));
+
+        let node = node_name();
+        start_services(machine, &namespace, &holder, options, addresses, &node);
+        let kubelet = start_kubelet(machine, &runtime, network, addresses, &node);
+        local_node.set(&node, windlass_kubelet::server::router(kubelet.clone()));
+        Ok(Self { holder, runtime, kubelet })
+    }
+
+    /// Makes an image of files of this machine.
+    pub(crate) async fn build_image(
+        &self,
+        name: &str,
+        files: Vec<(String, PathBuf)>,
+        variables: Vec<String>,
+        command: Vec<String>,
+    ) -> Result<()> {
+        let entry = |(path, source): (String, PathBuf)| BuildEntry {
+            path: path.into(),
+            mode: 0o755,
+            source: BuildSource::File(source),
+        };
+        let mut config = Config::default();
+        config.set_env(Some(variables));
+        config.set_cmd(Some(command));
+        let name = name.parse().with_context(|| format!("{name} is not the name of an image"))?;
+        let images = self.runtime.inner().images();
+        images.build(&name, files.into_iter().map(entry).collect(), config).await?;
+        Ok(())
+    }
+
+    /// Stops all pods within their grace.
+    pub(crate) async fn stop_pods(&self) {
+        self.kubelet.shut_down().await;
+    }
+
+    /// Ends the namespaces, and with them every mount, link and rule of the machine.
+    pub(crate) fn end(self) -> Result<()> {
+        drop(self.runtime);
+        self.holder.stop().context("cannot end the machine's namespaces")
+    }
+}
+
+/// The host's name, as the node's.
+fn node_name() -> String {
+    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+    let name: String = host.to_lowercase().chars().filter(|c| c.is_ascii_alphanumeric() || "-.".contains(*c)).collect();
+    let name = name.trim_matches(['-', '.']);
+    if name.is_empty() { "windlass".to_owned() } else { name.to_owned() }
+}
+
+fn start_services(
+    machine: &mut Machine,
+    namespace: &Namespace,
+    holder: &Holder,
+    options: &args::Up,
+    addresses: &Addresses,
+    node: &str,
+) {
+    let client = machine.client("system:kube-proxy");
+    let (namespace, holder) = (namespace.clone(), holder.clone());
+    let options = windlass_network::Options {
+        node: node.to_owned(),
+        addresses: addresses.clone(),
+        publish_address: options.publish_address,
+    };
+    machine.run(|stop: CancellationToken| async move {
+        if let Err(error) = windlass_network::run(client, namespace, holder, options, stop).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "Services are no longer routed");
+        }
+    });
+}
+
+fn start_kubelet(
+    machine: &mut Machine,
+    runtime: &Arc<OciRuntime>,
+    network: PodNetwork,
+    addresses: &Addresses,
+    node: &str,
+) -> Arc<Kubelet> {
+    let mut options = windlass_kubelet::Options::new(node, addresses.machine().into(), machine.data_dir());
+    options.pod_cidr = Some(addresses.pods.to_string());
+    options.cluster_domain.clone_from(&addresses.cluster_domain);
+    let client = machine.client(&format!("system:node:{node}"));
+    let kubelet = Kubelet::new(client, runtime.clone(), Arc::new(Connected(network)), options, machine.stop_parts());
+    let running = kubelet.clone();
+    machine.run(|_| async move {
+        if let Err(error) = running.run().await {
+            tracing::error!(error = &error as &dyn std::error::Error, "pods are no longer looked after");
+        }
+    });
+    kubelet
+}

@@ -1,0 +1,202 @@
+//! The parts of a machine, started and stopped in the right order.
+//!
+//! Up: store, API server, then everyone who talks to it. Down: the node agent first (pods end within their grace, still routed and
+//! watched), then the rest, the namespaces last.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, Result};
+use kube::Client;
+use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+use windlass_apiserver::{ApiServer, pki::Pki};
+use windlass_cli::args::{self, Runtime};
+use windlass_network::{Addresses, Holder};
+use windlass_storage::Embedded;
+
+use super::{Prepared, containers::Containers, data_dir::DataDir, kubeconfig, nodes::LocalNode, ready, token};
+
+/// What must be had before there is a second thread.
+#[derive(Debug)]
+pub(crate) enum Ground {
+    /// Nothing: no container will run.
+    Hollow,
+    /// The namespaces; this process is in the machine's mount namespace now.
+    Namespaces(Holder),
+}
+
+impl Ground {
+    pub(crate) fn prepare(options: &args::Up, data_dir: &DataDir) -> Result<Self> {
+        if options.runtime == Runtime::Hollow {
+            return Ok(Self::Hollow);
+        }
+        // Checked here so that a mistake is told before anything has been started.
+        super::containers::mirrors(options)?;
+        let (holder, found) = Holder::find_or_spawn(data_dir.path()).context("cannot make the machine's namespaces")?;
+        holder.enter_mount_namespace().context("cannot enter the machine's mount namespace")?;
+        if found {
+            tracing::info!(pid = holder.pid(), "found a machine that goes on; taking it over");
+        }
+        Ok(Self::Namespaces(holder))
+    }
+}
+
+/// A machine that runs.
+pub(crate) struct Machine {
+    server: ApiServer,
+    address: SocketAddr,
+    kubeconfig: PathBuf,
+    started: Instant,
+    containers: Option<Containers>,
+    /// Everything but the API server.
+    parts: JoinSet<()>,
+    stop_parts: CancellationToken,
+    serving: JoinSet<()>,
+    stop_serving: CancellationToken,
+    /// Last, so that the directory stays locked until everything else is gone.
+    data_dir: DataDir,
+}
+
+impl Machine {
+    pub(crate) async fn start(options: &args::Up, prepared: Prepared) -> Result<Self> {
+        let Prepared { data_dir, listener, ground, kubeconfig, started } = prepared;
+        let addresses = Addresses::default();
+        let address = listener.local_addr()?;
+        let token = token::choose(options.token.as_deref(), data_dir.path())?;
+        let pki = Pki::load_or_create(&data_dir.path().join("pki"), &names(address.ip(), &addresses))
+            .context("cannot make the machine's certificates")?;
+        let local_node = Arc::new(LocalNode::default());
+        let server = start_server(&data_dir, &token, pki, &local_node, &addresses).await?;
+        let mut machine = Self {
+            server, address, kubeconfig, started, containers: None, parts: JoinSet::new(), stop_parts: CancellationToken::new(),
+            serving: JoinSet::new(), stop_serving: CancellationToken::new(), data_dir,
+        };
+        kubeconfig::write(&machine.kubeconfig, address, &machine.server.pki().ca_certificate, &token)?;
+        machine.serve(listener);
+        machine.start_controllers();
+        match ground {
+            Ground::Hollow => machine.start_hollow(options.nodes),
+            Ground::Namespaces(holder) => {
+                let containers = Containers::start(options, &mut machine, holder, &addresses, &local_node).await?;
+                machine.containers = Some(containers);
+            }
+        }
+        ready::wait(&machine.client("windlass")).await?;
+        Ok(machine)
+    }
+
+    /// Says that the machine is ready, in one line.
+    #[expect(clippy::print_stdout, reason = "whoever started the machine waits for this line")]
+    pub(crate) fn announce(&self) {
+        println!("ready in {:.2} s   export KUBECONFIG={}", self.started.elapsed().as_secs_f64(), self.kubeconfig.display());
+        tracing::info!(address = %self.address, "serving the Kubernetes API");
+    }
+
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
+    pub(crate) fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    pub(crate) fn containers(&self) -> Option<&Containers> {
+        self.containers.as_ref()
+    }
+
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.data_dir.path()
+    }
+
+    /// A client without a socket, for a part of this process.
+    pub(crate) fn client(&self, user: &str) -> Client {
+        Client::new(self.server.in_process(user), "default")
+    }
+
+    /// Serves the API on one more socket.
+    pub(crate) fn serve(&mut self, listener: std::net::TcpListener) {
+        let (server, stop) = (self.server.clone(), self.stop_serving.clone());
+        self.serving.spawn(async move {
+            if let Err(error) = server.serve(listener, stop).await {
+                tracing::error!(%error, "the API is no longer served");
+            }
+        });
+    }
+
+    /// Runs a part until the machine stops.
+    pub(crate) fn run<F: Future<Output = ()> + Send + 'static>(&mut self, part: impl FnOnce(CancellationToken) -> F) {
+        self.parts.spawn(part(self.stop_parts.clone()));
+    }
+
+    /// Cancelled when the parts are to end.
+    pub(crate) fn stop_parts(&self) -> CancellationToken {
+        self.stop_parts.clone()
+    }
+
+    fn start_controllers(&mut self) {
+        let client = self.client("system:kube-controller-manager");
+        let mut options = windlass_controllers::Options::new(self.server.pki().ca_certificate.clone(), Arc::new(rand::random));
+        options.volumes_directory = self.data_dir().join("volumes").display().to_string();
+        self.run(|stop| windlass_controllers::run(client, options, stop));
+        let server = self.server.clone();
+        self.run(|stop| async move { server.housekeeping(stop).await });
+    }
+
+    fn start_hollow(&mut self, nodes: u32) {
+        let client = self.client("system:nodes");
+        let names = (0..nodes).map(|number| format!("hollow-{number}")).collect();
+        self.run(|stop| windlass_kubelet::hollow::run(client, names, stop));
+    }
+
+    /// Stops everything, pods first, and leaves nothing of the machine behind but its data.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        if let Some(containers) = &self.containers {
+            containers.stop_pods().await;
+        }
+        self.stop_parts.cancel();
+        while self.parts.join_next().await.is_some() {}
+        self.stop_serving.cancel();
+        while self.serving.join_next().await.is_some() {}
+        match self.containers.take() {
+            Some(containers) => containers.end(),
+            None => Ok(()),
+        }
+    }
+}
+
+async fn start_server(
+    data_dir: &DataDir,
+    token: &str,
+    pki: Pki,
+    local_node: &Arc<LocalNode>,
+    addresses: &Addresses,
+) -> Result<ApiServer> {
+    let store = Embedded::open(&data_dir.path().join("store")).with_context(|| {
+        format!("cannot open the store in {}", data_dir.path().join("store").display())
+    })?;
+    let mut options = windlass_apiserver::Options::new(token, pki);
+    options.nodes = local_node.clone();
+    options.service_cidr = windlass_apiserver::Cidr { address: addresses.services.base(), prefix: addresses.services.prefix() };
+    options.advertise = (addresses.machine(), 6443);
+    ApiServer::new(Arc::new(store), options).await.context("cannot start the API server")
+}
+
+/// Names and addresses that the API is reached by.
+fn names(listen: IpAddr, addresses: &Addresses) -> Vec<String> {
+    let domain = &addresses.cluster_domain;
+    let mut names: Vec<String> =
+        ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(str::to_owned).to_vec();
+    names.push(format!("kubernetes.default.svc.{domain}"));
+    if let Ok(host) = nix::unistd::gethostname() {
+        names.extend(host.into_string());
+    }
+    let fixed = [IpAddr::V4(Ipv4Addr::LOCALHOST), addresses.machine().into(), addresses.services.nth(1).into(), listen];
+    names.extend(fixed.iter().filter(|address| !address.is_unspecified()).map(ToString::to_string));
+    names.sort();
+    names.dedup();
+    names
+}
