@@ -1,0 +1,172 @@
+//! A machine under test: `windlass up` as a process of its own, with a data directory of its own.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tempfile::TempDir;
+
+use crate::registry::Registry;
+
+/// A stopping machine gives its pods their grace (30 s by default); anything beyond that is a hang.
+const STOP_PATIENCE: Duration = Duration::from_secs(60);
+
+/// One kubectl.
+#[derive(Debug, Clone)]
+pub(crate) struct Kubectl {
+    pub(crate) path: PathBuf,
+    /// `old` or `current`: sections of a script may be for one of them.
+    pub(crate) age: &'static str,
+}
+
+impl Kubectl {
+    pub(crate) fn all() -> Vec<Self> {
+        let found = [("WINDLASS_TEST_KUBECTL_OLD", "old"), ("WINDLASS_TEST_KUBECTL", "current")]
+            .into_iter()
+            .filter_map(|(variable, age)| Some(Self { path: std::env::var_os(variable)?.into(), age }));
+        let all: Vec<Self> = found.collect();
+        assert!(!all.is_empty(), "no kubectl: run `cargo xtask test --scenarios`");
+        all
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Machine {
+    process: Option<Child>,
+    args: Vec<String>,
+    dir: TempDir,
+    pub(crate) registry: Registry,
+}
+
+impl Machine {
+    pub(crate) fn start(args: &[&str]) -> Self {
+        let dir = tempfile::Builder::new().prefix("windlass-test-").tempdir().unwrap();
+        let registry = Registry::start(dir.path());
+        let mut args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        args.push(format!("--registry-mirror=docker.io=http://{}", registry.address));
+        let mut machine = Self { process: None, args, dir, registry };
+        machine.up();
+        machine
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.dir().join("data/kubeconfig")
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.dir().join("windlass.log")
+    }
+
+    /// Starts the process and waits for the line that says it is ready.
+    pub(crate) fn up(&mut self) {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_windlass"))
+            .args(["up", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(self.dir().join("data"))
+            .args(&self.args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let ready = BufReader::new(process.stdout.take().unwrap()).lines().next();
+        self.process = Some(process);
+        let Some(Ok(ready)) = ready else { panic!("windlass up ended before it was ready:\n{}", self.log_text()) };
+        assert!(ready.contains("export KUBECONFIG="), "unexpected first line: {ready}");
+    }
+
+    pub(crate) fn log_text(&self) -> String {
+        std::fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.process.as_ref().unwrap().id().cast_signed())
+    }
+
+    /// Ends the main process at once; containers and routes are to go on.
+    pub(crate) fn kill(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    /// Stops the machine with SIGTERM and checks that it ended well.
+    pub(crate) fn stop(mut self) {
+        self.down();
+    }
+
+    /// The same for a machine that is to come back.
+    pub(crate) fn down(&mut self) {
+        kill(self.pid(), Signal::SIGTERM).unwrap();
+        let mut process = self.process.take().unwrap();
+        let deadline = Instant::now() + STOP_PATIENCE;
+        loop {
+            if let Some(status) = process.try_wait().unwrap() {
+                assert!(status.success(), "windlass up ended with {status}:\n{}", self.log_text());
+                return;
+            }
+            if Instant::now() > deadline {
+                let _ = process.kill();
+                panic!("windlass up does not stop:\n{}", self.log_text());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Runs something against the API on a client of its own.
+    pub(crate) fn block_on<F: Future<Output = ()>>(&self, work: impl FnOnce(kube::Client) -> F) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let kubeconfig = kube::config::Kubeconfig::read_from(self.kubeconfig()).unwrap();
+            let config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await.unwrap();
+            work(kube::Client::try_from(config).unwrap()).await;
+        });
+    }
+
+    /// Runs a command line through the shell with `kubectl` meaning this one, in the directory of the manifests.
+    pub(crate) fn shell(&self, kubectl: &Kubectl, line: &str) -> Output {
+        let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/manifests");
+        Command::new("sh")
+            .args(["-c", &format!("kubectl() {{ {} \"$@\"; }}; {line}", kubectl.path.display())])
+            .current_dir(manifests)
+            .env("KUBECONFIG", self.kubeconfig())
+            .env("HOME", self.dir())
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // Reached with a process only when a check failed: the machine is stopped all the same, and its log shown.
+        if let Some(mut process) = self.process.take() {
+            let _ = kill(Pid::from_raw(process.id().cast_signed()), Signal::SIGTERM);
+            let deadline = Instant::now() + STOP_PATIENCE;
+            while process.try_wait().is_ok_and(|status| status.is_none()) {
+                if Instant::now() > deadline {
+                    let _ = process.kill();
+                    break;
+                }
+                thread::sleep(Duration::from_millis(50));
+            }
+            let log = self.log_text();
+            let tail: Vec<&str> = log.lines().rev().take(60).collect();
+            println!("last lines of the machine's log:");
+            tail.iter().rev().for_each(|line| println!("  {line}"));
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The scenarios that Windlass was born from, with real parts: kubectl, containers, a registry, nginx.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "in a test, that is how an expectation fails")]
+
+mod bounds;
+mod machine;
+mod registry;
+mod restart;
+mod script;
+
+use machine::{Kubectl, Machine};
+
+/// Runs a golden script with every kubectl there is, each on a machine of its own.
+fn check(name: &str) {
+    for kubectl in Kubectl::all() {
+        let machine = Machine::start(&[]);
+        script::run(name, &machine, &kubectl);
+        machine.stop();
+    }
+}
+
+macro_rules! scripts {
+    ($($name:ident: $file:literal,)*) => { $(#[test] fn $name() { check($file); })* };
+}
+
+scripts! {
+    c1_live_configmap: "c1-live-configmap",
+    c2_versioned_configmap: "c2-versioned-configmap",
+    c3_secrets: "c3-secrets",
+    d1_apply_get_describe: "d1-apply-get-describe",
+    d2_set_image: "d2-set-image",
+    d3_edit: "d3-edit",
+    d4_history: "d4-history",
+    d5_status: "d5-status",
+    d6_undo: "d6-undo",
+    d7_pause_restart_scale: "d7-pause-restart-scale",
+    d8_wrong_image: "d8-wrong-image",
+    d10_crash_loop: "d10-crash-loop",
+    d11_recreate: "d11-recreate",
+    d12_delete: "d12-delete",
+    d13_pull_policy: "d13-pull-policy",
+    s1_service: "s1-service",
+    s3_pipeline: "s3-pipeline",
+}
