@@ -11,10 +11,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use self::{
-    image::{Image, Layer},
-    registry::Registry,
-};
+use self::image::{Image, Layer};
+pub(crate) use self::registry::Registry;
 use crate::{process::output, test::target_dir};
 
 /// Where to put them.
@@ -50,6 +48,11 @@ pub(crate) fn make(dir: &Path) -> Result<PathBuf> {
     drop(registry);
     std::fs::write(&stamp, EDITION)?;
     Ok(data)
+}
+
+/// Serves the images for as long as the value lives.
+pub(crate) fn serve(dir: &Path) -> Result<Registry> {
+    Registry::start(&make(dir)?)
 }
 
 /// Every image by its name on Docker Hub.

@@ -1,6 +1,7 @@
 //! `cargo xtask`: what is done to the project rather than by it.
 #![allow(clippy::print_stdout, reason = "a chore's result goes to its caller")]
 
+mod bench;
 mod fixtures;
 mod install;
 mod process;
@@ -18,6 +19,8 @@ enum Task {
     Test(test::Options),
     /// Holds the crate walls, file lengths and opening lines.
     Tidy(tidy::Options),
+    /// Measures the figures of the project.
+    Bench(bench::Options),
     /// Makes the images of the scenarios and pushes them into a local registry.
     Fixtures(fixtures::Options),
     /// Writes the table of API facts that windlass-api embeds.
@@ -38,6 +41,7 @@ fn run(task: Task) -> anyhow::Result<()> {
     match task {
         Task::Test(options) => test::run(&options),
         Task::Tidy(options) => tidy::run(&options),
+        Task::Bench(options) => bench::run(&options),
         Task::Fixtures(options) => fixtures::run(&options),
         Task::Schema(options) => schema::run(&options),
     }
