@@ -8,7 +8,6 @@ mod cache;
 mod context;
 mod daemon_set;
 mod deployment;
-mod endpoints;
 mod event;
 mod history;
 mod marks;
@@ -17,7 +16,6 @@ mod owned;
 mod queue;
 mod replica_set;
 mod scheduler;
-mod service_account;
 mod stateful_set;
 mod volume;
 
@@ -41,8 +39,6 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
     stateful_set::start(&context, &mut tasks, &stop);
     daemon_set::start(&context, &mut tasks, &stop);
     volume::start(&context, &mut tasks, &stop);
-    endpoints::start(&context, &mut tasks, &stop);
-    service_account::start(&context, &mut tasks, &stop);
     scheduler::start(&context, &mut tasks, &stop);
     context.watch(&mut tasks, &stop);
     stop.cancelled().await;
