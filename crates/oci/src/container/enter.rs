@@ -21,7 +21,8 @@ use nix::{
         wait::{WaitStatus, waitpid},
     },
     unistd::{
-        ForkResult, Gid, Pid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2, setgroups, setresgid, setresuid, setsid,
+        ForkResult, Gid, Pid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchown, fork, pipe2, setgroups, setresgid, setresuid,
+        setsid,
     },
 };
 use oci_spec::runtime::{Process, Spec};
@@ -108,6 +109,8 @@ fn become_command(process: &Process) -> String {
         let user = process.user();
         let groups = user.additional_gids().iter().flatten().map(|gid| Gid::from_raw(*gid)).collect::<Vec<_>>();
         setgroups(&groups)?;
+        // The output, which programs may open anew. What is no pipe of ours refuses, and is none of ours to give.
+        let _ = fchown(io::stdout(), Some(Uid::from_raw(user.uid())), None);
         let (uid, gid) = (Uid::from_raw(user.uid()), Gid::from_raw(user.gid()));
         // The bounding set is yet to be dropped, which needs a capability after the change of user.
         prctl::set_keepcaps(true)?;

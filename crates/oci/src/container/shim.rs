@@ -170,7 +170,7 @@ fn launch(dir: &Path, record: &Record) -> Result<(ProcessId, Streams), String> {
     rootfs::make_working_dir(dir, record, process.cwd()).map_err(io("create the working directory"))?;
     let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(io::Error::from).map_err(io("make a pipe"));
     let (report_read, report_write) = pipe()?;
-    let (inside, streams) = Stdio::new(dir, &record.spec).map_err(io("set up standard streams"))?;
+    let (inside, streams) = Stdio::new(dir, &record.spec, process.user().uid()).map_err(io("set up standard streams"))?;
     let restore = adjust_oom_score(record.spec.resources.oom_score_adj);
     reset_signals();
     let created = create(dir, inside, Program::new(report_write));

@@ -14,7 +14,7 @@ use nix::{
     cmsg_space,
     fcntl::{FcntlArg, OFlag, fcntl},
     sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg},
-    unistd::pipe2,
+    unistd::{Uid, fchown, pipe2},
 };
 
 use super::{ContainerSpec, log::Stream};
@@ -55,7 +55,9 @@ pub(super) struct Output {
 
 impl Stdio {
     /// Both ends of what the container asks for. Changes the working directory: the name of a socket must be short.
-    pub(super) fn new(dir: &Path, spec: &ContainerSpec) -> io::Result<(Inside, Self)> {
+    ///
+    /// The pipes belong to the container's user: programs open `/dev/stdout` anew.
+    pub(super) fn new(dir: &Path, spec: &ContainerSpec, user: u32) -> io::Result<(Inside, Self)> {
         if spec.tty {
             std::env::set_current_dir(dir)?;
             let listener = UnixListener::bind(CONSOLE_SOCKET)?;
@@ -68,6 +70,9 @@ impl Stdio {
         };
         let (stdout_read, stdout) = pipe2(OFlag::O_CLOEXEC)?;
         let (stderr_read, stderr) = pipe2(OFlag::O_CLOEXEC)?;
+        for fd in [&stdout, &stderr].into_iter().chain(stdin_write.is_some().then_some(&stdin)) {
+            fchown(fd, Some(Uid::from_raw(user)), None)?;
+        }
         Ok((
             Inside::Pipes { stdin, stdout, stderr },
             Self::Pipes { stdin: stdin_write, stdout: stdout_read, stderr: stderr_read },

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use oci_spec::image::{Arch, Config, ImageConfiguration, ImageConfigurationBuilder, Os, RootFsBuilder};
@@ -48,9 +49,13 @@ impl ImageStore {
     /// # Errors
     /// [`StoreError::Build`] when a file cannot be read or the disk fails.
     pub async fn build(&self, name: &ImageName, entries: Vec<BuildEntry>, config: Config) -> Result<ImageRecord, StoreError> {
-        let _turn = self.unpacking.lock().await;
+        let turn = Arc::clone(&self.unpacking).lock_owned().await;
         let (store, image) = (self.clone(), name.clone());
-        let built = tokio::task::spawn_blocking(move || store.build_blocking(&image, &entries, config)).await;
+        let build = move || {
+            let _turn = turn;
+            store.build_blocking(&image, &entries, config)
+        };
+        let built = tokio::task::spawn_blocking(build).await;
         let built = built.unwrap_or_else(|e| Err(PullError::Io(io::Error::other(e))));
         built.map_err(|error| StoreError::Build { reference: name.to_string(), source: Box::new(error) })
     }

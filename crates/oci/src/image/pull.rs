@@ -1,6 +1,6 @@
 //! From a name to an image that is here.
 
-use std::{fs, io, path::PathBuf};
+use std::{fs, io, path::PathBuf, sync::Arc};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
@@ -118,15 +118,16 @@ impl ImageStore {
         registry: &Registry,
         contents: Contents,
     ) -> Result<ImageRecord, PullError> {
-        let _turn = self.unpacking.lock().await;
+        let turn = Arc::clone(&self.unpacking).lock_owned().await;
         for layer in contents.layers.iter().filter(|layer| !self.layer_dir(&layer.chain_id).exists()) {
             // Normally here since `pull_as`; a layer removed in between is fetched again.
             self.content.fetch(registry, &layer.blob_digest, layer.blob_size).await?;
         }
         let store = self.clone();
         let layers = contents.layers.clone();
-        let unpacked = tokio::task::spawn_blocking(move || store.unpack_missing(&layers)).await;
-        unpacked.map_err(io::Error::other)??;
+        let unpack = move || store.unpack_missing(&layers).map(|()| turn);
+        // Held until the record says that somebody needs the layers.
+        let _turn = tokio::task::spawn_blocking(unpack).await.map_err(io::Error::other)??;
         self.content.put(&contents.config_digest, &contents.config_bytes)?;
         let record = ImageRecord {
             id: contents.config_digest,

@@ -67,8 +67,9 @@ pub struct Inner {
     pub(super) limits: LayerLimits,
     /// One pull at a time for a name, one fetch at a time for a digest.
     pub(super) turns: Turns,
-    /// Layers are unpacked, and blobs and layers removed, one image at a time.
-    pub(super) unpacking: tokio::sync::Mutex<()>,
+    /// Layers are unpacked, and blobs and layers removed, one image at a time. The guard goes along into the thread that does
+    /// it: whoever waits for it may be gone before it is done.
+    pub(super) unpacking: Arc<tokio::sync::Mutex<()>>,
     /// Pulls that may have fetched blobs and not yet unpacked them.
     pub(super) active: Active,
     known: Mutex<Known>,
@@ -118,7 +119,7 @@ impl ImageStore {
             mirrors,
             limits,
             turns: Turns::default(),
-            unpacking: tokio::sync::Mutex::default(),
+            unpacking: Arc::default(),
             active: Active::default(),
         }));
         Ok(store)
@@ -141,14 +142,18 @@ impl ImageStore {
     /// # Errors
     /// When the disk fails.
     pub async fn remove(&self, id: &str) -> Result<(), StoreError> {
-        let _turn = self.unpacking.lock().await;
+        let turn = Arc::clone(&self.unpacking).lock_owned().await;
         if let Some(record) = self.get(id) {
             let removed = fs::remove_file(self.record_path(&record.id));
             removed.or_else(ignore_missing).map_err(|source| self.failed(source))?;
             self.known().records.remove(&record.id);
         }
         let store = self.clone();
-        let pruned = tokio::task::spawn_blocking(move || store.prune()).await;
+        let prune = move || {
+            let _turn = turn;
+            store.prune()
+        };
+        let pruned = tokio::task::spawn_blocking(prune).await;
         pruned.unwrap_or_else(|e| Err(io::Error::other(e))).map_err(|source| self.failed(source))
     }
 

@@ -11,6 +11,7 @@ use oci_spec::image::ConfigBuilder;
 use windlass_oci::{
     container::{ContainerSpec, Mount, Phase, Resources, RuntimeConfig, RuntimeError, SandboxSpec, Security},
     error::chain,
+    image::{BuildEntry, BuildSource},
 };
 
 use crate::{
@@ -33,6 +34,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("terminal_and_standard_input", terminal_and_standard_input),
     ("shared_process_namespace", shared_process_namespace),
     ("shut_down_leaves_nothing", shut_down_leaves_nothing),
+    ("nginx_serves_and_stops", nginx_serves_and_stops),
+    ("many_at_once", many_at_once),
 ];
 
 fn output_and_exit_code() {
@@ -68,7 +71,7 @@ fn image_defaults() {
     run(async {
         let config = ConfigBuilder::default()
             .entrypoint(vec!["sh".to_owned(), "-c".to_owned()])
-            .cmd(vec!["id; echo $A $B; pwd".to_owned()])
+            .cmd(vec!["id > /dev/stdout; echo $A $B; pwd".to_owned()])
             .env(vec!["A=image".to_owned(), "B=image".to_owned()])
             .user("web")
             .working_dir("/srv/new")
@@ -176,7 +179,7 @@ fn exec_in_a_container() {
             let command: Vec<String> = command.iter().map(|&c| c.to_owned()).collect();
             machine.runtime.exec(&id, &command, Duration::from_millis(millis)).await
         };
-        let done = exec(&["sh", "-c", "id -u; echo $A; hostname; echo err >&2; exit 5"], 20_000).await.unwrap();
+        let done = exec(&["sh", "-c", "id -u > /dev/stdout; echo $A; hostname; echo err >&2; exit 5"], 20_000).await.unwrap();
         assert_eq!((done.exit_code, String::from_utf8(done.output).unwrap()), (5, "7\n1\npod-0\nerr\n".to_owned()));
         let long = exec(&["sh", "-c", "yes | head -c 100000"], 20_000).await.unwrap();
         assert_eq!((long.exit_code, long.output.len()), (0, 10 << 10));
@@ -361,5 +364,70 @@ fn shut_down_leaves_nothing() {
         for dir in ["containers", "sandboxes"] {
             assert_eq!(fs::read_dir(machine.config.data_dir.join(dir)).unwrap().count(), 0);
         }
+    });
+}
+
+/// A real server: forks workers, changes users, writes its log to `/dev/stdout`, and has a stop signal of its own.
+fn nginx_serves_and_stops() {
+    let machine = Machine::new();
+    run(async {
+        let entry = |path: &str, mode, source| BuildEntry { path: path.into(), mode, source };
+        let libraries = Command::new("ldd").arg("/usr/sbin/nginx").output().expect("Debian's nginx-light is installed").stdout;
+        let libraries = String::from_utf8(libraries).unwrap();
+        let libraries = libraries.split_whitespace().filter(|word| word.starts_with('/'));
+        let mut entries: Vec<BuildEntry> =
+            libraries.map(|path| entry(path, 0o755, BuildSource::File(fs::canonicalize(path).unwrap()))).collect();
+        let conf = "user web; events {} http { access_log /dev/stdout; server { listen 80; return 200 hello; } }";
+        entries.extend([
+            entry("/usr/sbin/nginx", 0o755, BuildSource::File("/usr/sbin/nginx".into())),
+            entry("/bin/busybox", 0o755, BuildSource::File("/bin/busybox".into())),
+            entry("/etc/nginx/nginx.conf", 0o644, BuildSource::Bytes(conf.into())),
+            entry("/etc/passwd", 0o644, BuildSource::Bytes(b"root:x:0:0::/:\nweb:x:7:7::/:\n".to_vec())),
+            entry("/etc/group", 0o644, BuildSource::Bytes(b"root:x:0:\nweb:x:7:\n".to_vec())),
+            entry("/var/log/nginx/error.log", 0o777, BuildSource::Symlink("/dev/stderr".into())),
+            entry("/var/lib/nginx", 0o755, BuildSource::Directory),
+            entry("/run", 0o755, BuildSource::Directory),
+        ]);
+        let command = ["/usr/sbin/nginx", "-g", "daemon off;"].map(str::to_owned).to_vec();
+        let config = ConfigBuilder::default().cmd(command).stop_signal("SIGQUIT").build().unwrap();
+        let image = machine.runtime.images().build(&"nginx:test".parse().unwrap(), entries, config).await.unwrap();
+        let spec = ContainerSpec { image_id: image.id, log_path: machine.log_path(), ..ContainerSpec::default() };
+        let id = machine.start(spec).await;
+        let fetch = "until /bin/busybox wget -qO- http://127.0.0.1/; do /bin/busybox sleep 0.05; done";
+        let fetch = ["/bin/busybox", "sh", "-c", fetch].map(str::to_owned);
+        let fetched = machine.runtime.exec(&id, &fetch, Duration::from_secs(20)).await.unwrap();
+        assert!(fetched.output.ends_with(b"hello"), "{fetched:?}");
+        machine.runtime.stop_container(&id, Duration::from_secs(20)).await.unwrap();
+        assert_eq!(machine.exited(&id).await.0, 0);
+        let log = log_text(&machine.log_path());
+        assert!(log.contains("stdout F 127.0.0.1 - - ") && log.contains("\"GET / HTTP/1.1\" 200 5"), "{log}");
+    });
+}
+
+fn many_at_once() {
+    let machine = Machine::new();
+    run(async {
+        let open_files = || fs::read_dir("/proc/self/fd").unwrap().count();
+        let spec = machine.script("exit 0").await;
+        machine.run_spec(spec.clone()).await;
+        let before = open_files();
+        let one = async |index: usize| {
+            let sandbox = machine.sandbox().await;
+            let mut spec = spec.clone();
+            spec.log_path.set_file_name(format!("{index}.log"));
+            spec.command[2] = format!("echo {index}; sleep 1000");
+            let id = machine.runtime.create_container(&sandbox.id, spec.clone()).await.unwrap().id;
+            machine.runtime.start_container(&id).await.unwrap();
+            let wait = "until grep -q sleep /proc/[0-9]*/comm; do sleep 0.01; done; echo exec";
+            let wait = ["sh", "-c", wait].map(str::to_owned);
+            let done = machine.runtime.exec(&id, &wait, Duration::from_secs(60)).await.unwrap();
+            assert_eq!(done.output, b"exec\n");
+            machine.runtime.stop_container(&id, Duration::ZERO).await.unwrap();
+            assert_eq!(log_text(&spec.log_path), format!("stdout F {index}\n"));
+            machine.runtime.remove_sandbox(&sandbox.id).await.unwrap();
+        };
+        futures::future::join_all((0..24).map(one)).await;
+        assert_eq!(machine.runtime.containers(None).len(), 1);
+        assert!(open_files() <= before, "{} open files, {before} before", open_files());
     });
 }
