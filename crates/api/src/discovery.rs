@@ -157,8 +157,7 @@ fn add_names(resource: &mut Value, kind: &Kind) {
 
 /// What upstream lets clients notice a change of the stored version by.
 fn storage_version_hash(kind: &Kind) -> String {
-    let (group, plural) = kind.stored_as();
-    let stored = KINDS.iter().find(|other| (other.group, other.plural) == (group, plural)).unwrap_or(kind);
+    let stored = kind.stored_kind();
     let digest = Sha256::digest(format!("{}/{}/{}", stored.group, stored.version, stored.kind));
     STANDARD.encode(&digest[..8])
 }

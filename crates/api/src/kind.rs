@@ -26,7 +26,7 @@ pub mod storage;
 pub struct SelectableField {
     /// Name in the selector, such as `spec.nodeName`.
     pub name: &'static str,
-    /// JSON pointers into the object; the first that leads to a value counts.
+    /// JSON pointers into the object as it is stored; the first that leads to a value counts.
     pub pointers: &'static [&'static str],
     /// Value of an absent field.
     pub default: &'static str,
@@ -109,6 +109,8 @@ pub struct Kind {
     pub row: fn(&Value, Timestamp) -> Vec<Value>,
     /// Fields that a field selector may name.
     pub selectable: &'static [SelectableField],
+    /// What every answer warns of, if the kind is on its way out.
+    pub deprecation: Option<&'static str>,
     /// Whether a `PUT` to a name that does not exist creates the object.
     pub creates_on_update: bool,
     /// Whether a `PUT` without a resource version overwrites whatever is there.
@@ -141,6 +143,7 @@ const BASE: Kind = Kind {
     columns: crate::columns::NAME_AND_CREATED,
     row: crate::columns::name_and_created,
     selectable: &[],
+    deprecation: None,
     creates_on_update: false,
     updates_unconditionally: true,
     initial: |_| {},
@@ -212,6 +215,12 @@ impl Kind {
     /// Group and plural under which the store keeps the objects.
     pub fn stored_as(&self) -> (&'static str, &'static str) {
         self.stored_as.unwrap_or((self.group, self.plural))
+    }
+
+    /// The kind whose shape the stored objects have.
+    pub fn stored_kind(&self) -> &Self {
+        let (group, plural) = self.stored_as();
+        KINDS.iter().find(|kind| (kind.group, kind.plural) == (group, plural)).unwrap_or(self)
     }
 
     /// Whether `/{name}/SUBRESOURCE` exists.

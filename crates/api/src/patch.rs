@@ -9,8 +9,10 @@ mod strategic;
 use serde_json::Value;
 
 use crate::status::Status;
+use crate::validation::{Cause, FieldError};
 
 pub use print::go_print;
+pub(crate) use print::go_type;
 pub use strategic::strategic;
 
 /// Upstream's limit. Each operation may copy a part of the document, so without one a small body costs much memory.
@@ -45,6 +47,13 @@ impl Error {
             Self::Internal(message) => Status::request(500, "", message),
         }
     }
+}
+
+/// The answer, 422, to a patch that makes what its kind cannot hold; `shown` is the patch as [`go_print`] prints it when it is a
+/// strategic one, otherwise the JSON of what it made.
+pub fn misfit(shown: String, why: String) -> Status {
+    let error = FieldError { cause: Cause::Invalid, field: "patch".to_owned(), bad_value: shown.into(), detail: why };
+    Status::invalid("", "", "", &[error])
 }
 
 /// Applies a JSON patch (RFC 6902): all of its operations, or none.

@@ -5,10 +5,12 @@
 //! patches, server-side apply and OpenAPI.
 
 mod check;
+mod mismatch;
 mod prune;
 mod table;
 
-pub use check::{check, decode_error, strict_error};
+pub use check::{check, strict_error};
+pub use mismatch::{convert_error, decode_error};
 pub use prune::prune;
 
 use std::sync::OnceLock;

@@ -150,6 +150,9 @@ async fn route(
         return Ok(reply::no_such_path());
     }
     let call = call(server, user, kind, place, &parts)?;
+    if let Some(text) = kind.deprecation {
+        call.warn(text);
+    }
     let outcome = handle(&call, verb, place, parts, body).await;
     let mut response = outcome.unwrap_or_else(|status| reply::status(&status));
     call.attach_warnings(&mut response);

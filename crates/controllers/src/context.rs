@@ -6,7 +6,11 @@ use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet},
-        core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod},
+        coordination::v1::Lease,
+        core::v1::{
+            ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service, ServiceAccount,
+        },
+        discovery::v1::EndpointSlice,
         storage::v1::StorageClass,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -14,15 +18,19 @@ use k8s_openapi::{
 use kube::Client;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use windlass_api::names::LABEL_SERVICE_NAME;
 use windlass_planner::{owner, replica};
 
 use crate::{
     api,
-    cache::{Cache, Index, Indexer, Object, Source},
+    cache::{Cache, Index, Indexer, Object, Source, key},
     event::Recorder,
     options::Options,
     queue::Next,
 };
+
+/// Name of the ConfigMap that holds the certificate of the cluster's authority in every namespace.
+pub(crate) const ROOT_CA_CONFIG_MAP: &str = "kube-root-ca.crt";
 
 macro_rules! objects {
     ($($kind:ty),* $(,)?) => {$(
@@ -39,16 +47,23 @@ macro_rules! objects {
 }
 
 objects!(
+    ConfigMap,
     ControllerRevision,
     DaemonSet,
     Deployment,
+    EndpointSlice,
+    Endpoints,
+    Lease,
+    Namespace,
     Node,
     PersistentVolume,
     PersistentVolumeClaim,
     Pod,
     ReplicaSet,
+    Service,
+    ServiceAccount,
     StatefulSet,
-    StorageClass
+    StorageClass,
 );
 
 /// The shared parts of all loops.
@@ -66,6 +81,14 @@ pub(crate) struct Context {
     pub(crate) nodes: Arc<Cache<Node>>,
     pub(crate) volumes: Arc<Cache<PersistentVolume>>,
     pub(crate) storage_classes: Arc<Cache<StorageClass>>,
+    pub(crate) services: Arc<Cache<Service>>,
+    pub(crate) endpoints: Arc<Cache<Endpoints>>,
+    pub(crate) endpoint_slices: Arc<Cache<EndpointSlice>>,
+    pub(crate) namespaces: Arc<Cache<Namespace>>,
+    pub(crate) service_accounts: Arc<Cache<ServiceAccount>>,
+    /// Those named [`ROOT_CA_CONFIG_MAP`] alone.
+    pub(crate) root_ca_config_maps: Arc<Cache<ConfigMap>>,
+    pub(crate) leases: Arc<Cache<Lease>>,
 }
 
 impl fmt::Debug for Context {
@@ -88,6 +111,18 @@ fn index_pod(pod: &Pod) -> Vec<Index> {
     indices
 }
 
+/// By the first pair of its selector: every pod that it selects has it.
+fn index_service(service: &Service) -> Vec<Index> {
+    let pair = service.spec.as_ref().and_then(|spec| spec.selector.as_ref()?.first_key_value());
+    let namespace = owner::namespace(&service.metadata);
+    pair.map(|(name, value)| Index::selects(namespace, name, value)).into_iter().collect()
+}
+
+fn index_slice(slice: &EndpointSlice) -> Vec<Index> {
+    let service = slice.metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_SERVICE_NAME));
+    service.map(|name| Index::Service(key(owner::namespace(&slice.metadata), name).to_string())).into_iter().collect()
+}
+
 impl Context {
     pub(crate) fn new(client: Client, options: Options, recorder: Recorder) -> Arc<Self> {
         let by_owner: Indexer<ReplicaSet> = |replica_set| vec![by_controller(&replica_set.metadata)];
@@ -107,6 +142,13 @@ impl Context {
             nodes: Cache::new(|_| Vec::new()),
             volumes: Cache::new(|_| Vec::new()),
             storage_classes: Cache::new(|_| Vec::new()),
+            services: Cache::new(index_service),
+            endpoints: Cache::new(|_| Vec::new()),
+            endpoint_slices: Cache::new(index_slice),
+            namespaces: Cache::new(|_| Vec::new()),
+            service_accounts: Cache::new(|_| Vec::new()),
+            root_ca_config_maps: Cache::new(|_| Vec::new()),
+            leases: Cache::new(|_| Vec::new()),
         })
     }
 
@@ -122,6 +164,13 @@ impl Context {
         self.fill(tasks, &self.nodes, "", stop);
         self.fill(tasks, &self.volumes, "", stop);
         self.fill(tasks, &self.storage_classes, "", stop);
+        self.fill(tasks, &self.services, "", stop);
+        self.fill(tasks, &self.endpoints, "", stop);
+        self.fill(tasks, &self.endpoint_slices, "", stop);
+        self.fill(tasks, &self.namespaces, "", stop);
+        self.fill(tasks, &self.service_accounts, "", stop);
+        self.fill(tasks, &self.root_ca_config_maps, "metadata.name=kube-root-ca.crt", stop);
+        self.fill(tasks, &self.leases, "", stop);
     }
 
     fn fill<K>(&self, tasks: &mut JoinSet<()>, cache: &Arc<Cache<K>>, fields: &'static str, stop: &CancellationToken)

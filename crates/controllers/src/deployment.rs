@@ -6,7 +6,6 @@ use k8s_openapi::api::{
     apps::v1::{Deployment, DeploymentStatus, ReplicaSet},
     core::v1::Pod,
 };
-use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use windlass_api::names::ANNOTATION_REVISION;
@@ -90,6 +89,7 @@ impl Loop {
         let mut mark = self.marks.get(key);
         context.deployments.reached(mark.own).await;
         context.replica_sets.reached(mark.children).await;
+        context.pods.reached(0).await;
         let Some(deployment) = context.deployments.get(key) else {
             self.marks.set(key, Mark::default());
             return Ok(Next::Wait);
@@ -127,20 +127,8 @@ impl Loop {
         for step in plan.steps {
             self.take(deployment, step, mark).await?;
         }
-        let mut current = deployment.clone();
-        if let Some(revision) = plan.revision {
-            let change = json!({"metadata": {
-                "uid": deployment.metadata.uid, "resourceVersion": deployment.metadata.resource_version,
-                "annotations": {ANNOTATION_REVISION: revision}
-            }});
-            let written = api::merge::<Deployment>(&self.context.client, &deployment.metadata, &change).await?;
-            mark.own(&written);
-            // A write to the status takes annotations along, so it must not bring the old revision back.
-            current.metadata.annotations.get_or_insert_default().insert(ANNOTATION_REVISION.to_owned(), revision);
-            current.metadata.resource_version = Some(written.revision.to_string());
-        }
-        if deployment.status.as_ref() != Some(&plan.status) {
-            self.write_status(current, plan.status, mark).await?;
+        if deployment.status.as_ref() != Some(&plan.status) || plan.revision.is_some() {
+            self.write_status(deployment, plan.revision, plan.status, mark).await?;
         }
         Ok(self.context.wake(plan.wake_at))
     }
@@ -185,7 +173,7 @@ impl Loop {
         match deployment::name_taken(deployment, &existing) {
             NameTaken::Ours => mark.children = mark.children.max(api::revision(&existing.metadata)),
             NameTaken::Collision(status) => {
-                self.write_status(deployment.clone(), *status, mark).await?;
+                self.write_status(deployment, None, *status, mark).await?;
             }
         }
         Err(error)
@@ -205,14 +193,26 @@ impl Loop {
         let (status, note) = deployment::creation_failed(deployment, name, &error.to_string(), self.context.now());
         self.tell(deployment, note);
         if deployment.status.as_ref() != Some(&status) {
-            self.write_status(deployment.clone(), status, mark).await?;
+            self.write_status(deployment, None, status, mark).await?;
         }
         Err(error)
     }
 
-    async fn write_status(&self, mut deployment: Deployment, status: DeploymentStatus, mark: &mut Mark) -> Result<(), Error> {
-        deployment.status = Some(status);
-        mark.own(&api::replace_status(&self.context.client, &deployment).await?);
+    /// Writes the status, and the revision with it: a write to the status may change annotations, and only there does that
+    /// not count as a new generation.
+    async fn write_status(
+        &self,
+        deployment: &Deployment,
+        revision: Option<String>,
+        status: DeploymentStatus,
+        mark: &mut Mark,
+    ) -> Result<(), Error> {
+        let mut changed = deployment.clone();
+        if let Some(revision) = revision {
+            changed.metadata.annotations.get_or_insert_default().insert(ANNOTATION_REVISION.to_owned(), revision);
+        }
+        changed.status = Some(status);
+        mark.own(&api::replace_status(&self.context.client, &changed).await?);
         Ok(())
     }
 

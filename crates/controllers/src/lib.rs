@@ -8,6 +8,7 @@ mod cache;
 mod context;
 mod daemon_set;
 mod deployment;
+mod endpoints;
 mod event;
 mod history;
 mod marks;
@@ -16,6 +17,7 @@ mod owned;
 mod queue;
 mod replica_set;
 mod scheduler;
+mod service_account;
 mod stateful_set;
 mod volume;
 
@@ -39,6 +41,8 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
     stateful_set::start(&context, &mut tasks, &stop);
     daemon_set::start(&context, &mut tasks, &stop);
     volume::start(&context, &mut tasks, &stop);
+    endpoints::start(&context, &mut tasks, &stop);
+    service_account::start(&context, &mut tasks, &stop);
     scheduler::start(&context, &mut tasks, &stop);
     context.watch(&mut tasks, &stop);
     stop.cancelled().await;

@@ -116,6 +116,8 @@ impl Loop {
     }
 
     async fn pass(&self, key: &Key) -> Result<Next, Error> {
+        self.context.nodes.reached(0).await;
+        self.context.pods.reached(0).await;
         let Some(pod) = self.context.pods.get(key).filter(|pod| schedule::is_waiting(pod)) else {
             self.parked().remove(key);
             return Ok(Next::Wait);

@@ -186,6 +186,7 @@ fn hides(root: &Root, path: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-fn is_opaque(dir: &std::fs::File) -> bool {
+/// Whether a directory of a layer hides what lower layers have in it.
+pub(crate) fn is_opaque(dir: &std::fs::File) -> bool {
     [OPAQUE_TRUSTED, OPAQUE_USER].iter().any(|name| crate::kernel::get_xattr(dir, name).is_some_and(|v| v == b"y"))
 }

@@ -97,9 +97,15 @@ fn element(field: &Field, value: &Value, path: &str, found: &mut Vec<String>) {
         (Type::Strings, Value::Array(_)) => return,
         (Type::Strings, _) => "list",
     };
-    found.push(format!("{path}: expected {expected}, got {}", shown(value)));
+    let got = match expected {
+        "numeric (int or float)" => crate::patch::go_type(value).to_owned(),
+        "string" => format!("&value.valueUnstructured{{Value:{}}}", crate::patch::go_print(value)),
+        _ => shown(value),
+    };
+    found.push(format!("{path}: expected {expected}, got {got}"));
 }
 
+/// Upstream prints a value in another way for each type that was expected.
 fn shown(value: &Value) -> String {
     format!("&{{{}}}", crate::patch::go_print(value))
 }

@@ -184,7 +184,7 @@ fn configurations_that_do_not_fit_are_refused() {
         &expect![[r#"
             failed to create typed patch object (default/web; apps/v1, Kind=Deployment): errors:
               .spec.foo: field not declared in schema
-              .spec.replicas: expected numeric (int or float), got &{3}
+              .spec.replicas: expected numeric (int or float), got string
               .spec.template.spec.containers: duplicate entries for key [name="a"]
               .spec.template.spec.containers: element 2: associative list with keys has an element that omits key field "name" (and doesn't have default value)"#]],
     );

@@ -21,6 +21,27 @@ pub(super) fn always(group: &str, kind: &str, object: &mut Value) {
             (json!({}), json!({ "currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0 }))
         }
         ("autoscaling", "Scale") => (json!({}), json!({ "replicas": 0 })),
+        ("", "Event") => {
+            for field in ["involvedObject", "source"] {
+                within(object, field, |_| {});
+            }
+            for field in ["eventTime", "firstTimestamp", "lastTimestamp"] {
+                unset(object, field, Value::Null);
+            }
+            for field in ["reportingComponent", "reportingInstance"] {
+                unset(object, field, "");
+            }
+            return;
+        }
+        ("events.k8s.io", "Event") => {
+            for field in ["deprecatedSource", "regarding"] {
+                within(object, field, |_| {});
+            }
+            for field in ["deprecatedFirstTimestamp", "deprecatedLastTimestamp", "eventTime"] {
+                unset(object, field, Value::Null);
+            }
+            return;
+        }
         ("coordination.k8s.io", "Lease") => {
             unset(object, "spec", json!({}));
             return;

@@ -28,6 +28,7 @@ pub const ENDPOINTS: Kind = Kind {
     short_names: &["ep"],
     columns: columns::service::ENDPOINTS,
     row: columns::service::endpoints,
+    deprecation: Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
     creates_on_update: true,
     ..BASE
 };

@@ -28,6 +28,15 @@ fn no_two_kinds_share_a_name_in_one_group() {
 }
 
 #[test]
+fn events_of_both_groups_are_selected_in_their_stored_shape() {
+    assert_eq!(events::EVENT.stored_kind().group, "");
+    let stored: BTreeSet<_> = core::EVENT.selectable.iter().flat_map(|field| field.pointers).collect();
+    let named = events::EVENT.selectable.iter().flat_map(|field| field.pointers);
+    assert!(named.into_iter().all(|pointer| stored.contains(pointer)));
+    assert_eq!(core::POD.stored_kind().kind, "Pod");
+}
+
+#[test]
 fn a_row_has_a_cell_for_each_column() {
     for kind in KINDS {
         let row = (kind.row)(&json!({ "metadata": { "name": "x" } }), Timestamp::UNIX_EPOCH);

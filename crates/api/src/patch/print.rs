@@ -15,3 +15,16 @@ pub fn go_print(value: &Value) -> String {
         }
     }
 }
+
+/// Go's name for the type of decoded JSON, where a message has to say what it got.
+pub(crate) fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use super::print::go_print;
+use super::print::{go_print, go_type};
 use super::{Error, order};
 use crate::schema::{Field, Message, Shape, Type};
 
@@ -89,19 +89,6 @@ fn bad_retain_keys() -> Error {
 
 fn no_merge_key(item: &Value, merge_key: &str) -> Error {
     Error::Internal(format!("map: {} does not contain declared merge key: {merge_key}", go_print(item)))
-}
-
-/// Go's name for the type of decoded JSON, where a message has to say what it got.
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
-    }
 }
 
 fn unexpected(expected: &str, found: &Value) -> Error {

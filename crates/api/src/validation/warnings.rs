@@ -60,7 +60,6 @@ pub fn warnings(group: &str, kind: &str, object: &Value) -> Vec<String> {
         ("", "Service") => found.service(&object),
         ("", "PersistentVolumeClaim") => found.claim(&object.get("spec")),
         ("", "PersistentVolume") => found.persistent_volume(&object),
-        ("", "Endpoints") => found.add("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
         _ => {}
     }
     found.0

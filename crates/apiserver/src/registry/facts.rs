@@ -34,7 +34,8 @@ impl Cache {
             return Arc::clone(facts);
         }
         let object = serde_json::from_slice(record::stored(entry)).unwrap_or_default();
-        let facts = Arc::new(reduce(kind, &object));
+        // Kinds that share their objects share these facts too.
+        let facts = Arc::new(reduce(kind.stored_kind(), &object));
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.facts.insert(revision, Arc::clone(&facts)).is_none() {
             kept.order.push_back(revision);

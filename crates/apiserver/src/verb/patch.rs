@@ -9,7 +9,7 @@ use crate::{
     call::Call,
     fields::{self, Books},
     negotiate::{self, BodyMedia, PatchMedia},
-    query::{bad_request, invalid_option},
+    query::{FieldValidation, bad_request, invalid_option},
     reply::Response,
     verb::{
         apply,
@@ -40,6 +40,7 @@ pub(crate) async fn surface(call: &Call, body: &[u8], surface: Surface) -> Resul
     let change = Change { call, surface, books: Books::Update, dry_run, unconditional: true };
     let mut edit = |old: &Value| {
         let patched = merged(create::own(call.kind), media, &document, old)?;
+        require_fit(create::own(call.kind), media, &document, &patched, validation)?;
         let new = fields::accept(call, patched, create::own(call.kind), validation)?;
         update::settle(call, new)
     };
@@ -73,4 +74,18 @@ pub(crate) fn merged(kind: Gvk, media: PatchMedia, patch: &Value, old: &Value) -
         }
     };
     patched.map_err(|error| error.to_status())
+}
+
+/// What a patch makes must fit the kind. Upstream answers 422 here where a create is answered 400.
+fn require_fit(kind: Gvk, media: PatchMedia, patch: &Value, patched: &Value, validation: FieldValidation) -> Result<(), Status> {
+    let Some(message) = schema::message(kind.group, kind.version, kind.kind) else { return Ok(()) };
+    let strategic = media == PatchMedia::Strategic;
+    let wrong = if strategic { schema::convert_error(message, patched) } else { schema::decode_error(message, patched) };
+    let why = wrong.or_else(|| {
+        let unknown = if validation == FieldValidation::Strict { schema::check(message, patched) } else { Vec::new() };
+        (!unknown.is_empty()).then(|| schema::strict_error(&unknown))
+    });
+    let Some(why) = why else { return Ok(()) };
+    let shown = if strategic { patch::go_print(patch) } else { patched.to_string() };
+    Err(patch::misfit(shown, why))
 }

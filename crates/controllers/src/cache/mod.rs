@@ -50,6 +50,15 @@ pub(crate) enum Index {
     Node(String),
     /// The Service it belongs to, as a key.
     Service(String),
+    /// A label that the Service selects by, as `namespace/name=value`.
+    Selects(String),
+}
+
+impl Index {
+    /// Of the Services in the namespace that select by this label (and perhaps others).
+    pub(crate) fn selects(namespace: &str, name: &str, value: &str) -> Self {
+        Self::Selects(format!("{namespace}/{name}={value}"))
+    }
 }
 
 /// Where an object is found; the same answer for the same object.

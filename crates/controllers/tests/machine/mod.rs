@@ -18,8 +18,8 @@ use windlass_apiserver::{ApiServer, pki::Pki};
 use windlass_controllers::Options;
 
 /// Everything that runs; it ends with the test.
-pub struct Machine {
-    pub client: Client,
+pub(crate) struct Machine {
+    pub(crate) client: Client,
     server: ApiServer,
     stop: CancellationToken,
     tasks: JoinSet<()>,
@@ -27,7 +27,7 @@ pub struct Machine {
 
 impl Machine {
     /// A control plane with that many hollow nodes.
-    pub async fn start(nodes: usize) -> Self {
+    pub(crate) async fn start(nodes: usize) -> Self {
         let pki = Pki::generate(&[]).unwrap();
         let server = ApiServer::new(Arc::new(windlass_storage::Memory::new()), windlass_apiserver::Options::new("token", pki));
         let server = server.await.unwrap();
@@ -49,14 +49,14 @@ impl Machine {
     }
 
     /// Every object of a kind in the namespace `default`.
-    pub fn api<K>(&self) -> Api<K>
+    pub(crate) fn api<K>(&self) -> Api<K>
     where
         K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
     {
         Api::namespaced(self.client.clone(), "default")
     }
 
-    pub async fn create<K>(&self, value: Value) -> K
+    pub(crate) async fn create<K>(&self, value: Value) -> K
     where
         K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
             + serde::Serialize
@@ -68,7 +68,7 @@ impl Machine {
         self.api::<K>().create(&PostParams::default(), &object).await.unwrap()
     }
 
-    pub async fn patch<K>(&self, name: &str, change: Value) -> K
+    pub(crate) async fn patch<K>(&self, name: &str, change: Value) -> K
     where
         K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
             + serde::de::DeserializeOwned
@@ -79,7 +79,7 @@ impl Machine {
     }
 
     /// Waits for an object to fulfil a condition, by its watch.
-    pub async fn until<K>(&self, name: &str, condition: impl Condition<K>)
+    pub(crate) async fn until<K>(&self, name: &str, condition: impl Condition<K>)
     where
         K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
             + serde::de::DeserializeOwned
@@ -97,7 +97,7 @@ impl Machine {
         panic!("{name} is not what it should be after {limit:?}: {}", self.dump().await);
     }
 
-    pub async fn list<K>(&self) -> Vec<K>
+    pub(crate) async fn list<K>(&self) -> Vec<K>
     where
         K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
             + serde::de::DeserializeOwned
@@ -115,7 +115,9 @@ impl Machine {
             text += &object(json!({"deployment": deployment.metadata.name, "status": deployment.status}));
         }
         for set in self.list::<ReplicaSet>().await {
-            text += &object(json!({"replicaSet": set.metadata.name, "spec": set.spec.map(|spec| spec.replicas), "status": set.status}));
+            text += &object(
+                json!({"replicaSet": set.metadata.name, "spec": set.spec.map(|spec| spec.replicas), "status": set.status}),
+            );
         }
         for pod in self.list::<Pod>().await {
             let node = pod.spec.and_then(|spec| spec.node_name);
@@ -128,7 +130,7 @@ impl Machine {
     }
 
     /// Reason and message of the Events about an object, oldest first.
-    pub async fn events(&self, name: &str) -> Vec<String> {
+    pub(crate) async fn events(&self, name: &str) -> Vec<String> {
         let mut events = self.list::<Event>().await;
         events.retain(|event| event.involved_object.name.as_deref() == Some(name));
         events.sort_by(|left, right| left.metadata.name.cmp(&right.metadata.name));
@@ -145,7 +147,7 @@ impl Drop for Machine {
 }
 
 /// A Deployment `web`.
-pub fn web(replicas: i32, image: &str) -> Value {
+pub(crate) fn web(replicas: i32, image: &str) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
         "spec": {
@@ -156,8 +158,10 @@ pub fn web(replicas: i32, image: &str) -> Value {
 }
 
 /// The rollout is done: all pods are of the present template and available, and no other is left.
-pub fn rolled_out(deployment: Option<&Deployment>) -> bool {
-    let Some((meta, status)) = deployment.and_then(|object| Some((&object.metadata, object.status.as_ref()?))) else { return false };
+pub(crate) fn rolled_out(deployment: Option<&Deployment>) -> bool {
+    let Some((meta, status)) = deployment.and_then(|object| Some((&object.metadata, object.status.as_ref()?))) else {
+        return false;
+    };
     let replicas = deployment.and_then(|object| object.spec.as_ref()?.replicas).unwrap_or(1);
     let done = |count: Option<i32>| count.unwrap_or(0) == replicas;
     status.observed_generation == meta.generation
@@ -167,12 +171,12 @@ pub fn rolled_out(deployment: Option<&Deployment>) -> bool {
 }
 
 /// Names of those that are left of a kind, for messages.
-pub fn names<K: kube::Resource>(objects: &[K]) -> Vec<String> {
+pub(crate) fn names<K: kube::Resource>(objects: &[K]) -> Vec<String> {
     objects.iter().filter_map(|object| object.meta().name.clone()).collect()
 }
 
 /// Image of the pods that count.
-pub fn images(pods: &[Pod]) -> Vec<String> {
+pub(crate) fn images(pods: &[Pod]) -> Vec<String> {
     let living = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
     let mut images: Vec<String> = living.filter_map(|pod| pod.spec.as_ref()?.containers[0].image.clone()).collect();
     images.sort();
@@ -181,8 +185,10 @@ pub fn images(pods: &[Pod]) -> Vec<String> {
 }
 
 /// The sizes of the ReplicaSets by revision.
-pub fn sizes(sets: &[ReplicaSet]) -> Vec<(String, i32)> {
-    let revision = |set: &ReplicaSet| set.metadata.annotations.as_ref().and_then(|map| map.get("deployment.kubernetes.io/revision").cloned());
+pub(crate) fn sizes(sets: &[ReplicaSet]) -> Vec<(String, i32)> {
+    let revision = |set: &ReplicaSet| {
+        set.metadata.annotations.as_ref().and_then(|map| map.get("deployment.kubernetes.io/revision").cloned())
+    };
     let mut sizes: Vec<(String, i32)> =
         sets.iter().map(|set| (revision(set).unwrap_or_default(), set.spec.as_ref().unwrap().replicas.unwrap_or(1))).collect();
     sizes.sort();

@@ -1,6 +1,9 @@
 //! Containers: what is asked for, how it is written down, and what runs it.
 
+mod adopt;
 mod argv;
+mod copy;
+mod create;
 mod enter;
 mod exec;
 mod executor;

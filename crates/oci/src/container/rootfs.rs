@@ -7,48 +7,61 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::{
+    errno::Errno,
+    mount::{MntFlags, MsFlags, mount, umount2},
+};
 use pathrs::Root;
 
-use super::record::Record;
-use crate::{image::layer_name, tree::io_error};
+use super::{copy::copy_layers, record::Record};
+use crate::{image::layer_name, process::in_user_namespace, tree::io_error};
 
 /// Directories of a container's own in its directory.
-pub(crate) fn make_dirs(dir: &Path) -> io::Result<()> {
+pub(super) fn make_dirs(dir: &Path) -> io::Result<()> {
     ["rootfs", "upper", "work"].iter().try_for_each(|name| fs::create_dir_all(dir.join(name)))
 }
 
-/// Mounts the container's root on `rootfs` in its directory. Changes the working directory: names relative to the layers
-/// are short, and mount options must fit a page.
-pub(crate) fn mount_root(dir: &Path, record: &Record) -> io::Result<()> {
-    let rootfs = dir.join("rootfs");
+/// Makes the container's root appear at `rootfs` in its directory: with overlayfs, or where the machine has none, as a copy.
+///
+/// Changes the working directory: names relative to the layers are short, and mount options must fit a page.
+pub(super) fn mount_root(dir: &Path, record: &Record) -> io::Result<()> {
     std::env::set_current_dir(&record.layers_dir)?;
-    let mut lower = OsString::new();
-    for chain_id in record.chain_ids.iter().rev() {
-        if !lower.is_empty() {
-            lower.push(":");
+    let mounted = mount_overlay(dir, record);
+    std::env::set_current_dir("/")?;
+    match mounted {
+        Err(Errno::ENODEV | Errno::EPERM | Errno::EINVAL | Errno::EOPNOTSUPP) => {
+            tracing::debug!("no overlayfs here, the root is copied");
+            let layers: Vec<_> = record.chain_ids.iter().map(|id| record.layers_dir.join(layer_name(id)).join("fs")).collect();
+            copy_layers(&layers, &dir.join("rootfs"))
         }
-        lower.push(format!("{}/fs", layer_name(chain_id)));
+        other => Ok(other?),
     }
+}
+
+fn mount_overlay(dir: &Path, record: &Record) -> nix::Result<()> {
+    let rootfs = dir.join("rootfs");
+    let lowers: Vec<String> = record.chain_ids.iter().rev().map(|id| format!("{}/fs", layer_name(id))).collect();
     let mut options = OsString::from("lowerdir=");
-    options.push(if lower.is_empty() { dir.join("rootfs").into_os_string() } else { lower });
+    // An image of no layers has an empty root, which still needs something below.
+    options.push(if lowers.is_empty() { rootfs.clone().into_os_string() } else { lowers.join(":").into() });
     for name in ["upper", "work"] {
         options.push(format!(",{name}dir="));
         options.push(dir.join(name));
     }
-    let mounted = mount(Some("overlay"), &rootfs, Some("overlay"), MsFlags::empty(), Some(options.as_os_str()));
-    std::env::set_current_dir("/")?;
-    Ok(mounted?)
+    if in_user_namespace() {
+        options.push(",userxattr");
+    }
+    mount(Some("overlay"), &rootfs, Some("overlay"), MsFlags::empty(), Some(options.as_os_str()))
 }
 
 /// Takes the root away from this mount namespace; the container keeps its own view of it.
-pub(crate) fn unmount_root(dir: &Path) {
+pub(super) fn unmount_root(dir: &Path) {
     // Not mounted is as good as unmounted.
     let _ = umount2(&dir.join("rootfs"), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
 }
 
 /// Makes the working directory of the container where it is missing: in the volume that it lies in, or in the root.
-pub(crate) fn make_working_dir(dir: &Path, record: &Record, cwd: &Path) -> io::Result<()> {
+pub(super) fn make_working_dir(dir: &Path, record: &Record, cwd: &Path) -> io::Result<()> {
     let holds = |mount: &&super::Mount| cwd.starts_with(&mount.container_path) && !mount.read_only && mount.host_path.is_dir();
     let mount = record.spec.mounts.iter().filter(holds).max_by_key(|m| Path::new(&m.container_path).components().count());
     let (base, inside) = match mount {
@@ -64,5 +77,46 @@ pub(crate) fn make_working_dir(dir: &Path, record: &Record, cwd: &Path) -> io::R
         // Of a kind that the container itself will say more about.
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(()),
         other => other.map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, symlink};
+
+    use nix::sys::stat::{Mode, SFlag, mknod};
+
+    use super::*;
+    use crate::{
+        kernel::set_xattr,
+        tree::{OPAQUE_TRUSTED, OPAQUE_USER},
+    };
+
+    #[test]
+    fn a_copy_shows_what_overlayfs_would() {
+        let dir = tempfile::tempdir().unwrap();
+        let (lower, upper, rootfs) = (dir.path().join("lower"), dir.path().join("upper"), dir.path().join("rootfs"));
+        let outside = dir.path().join("outside");
+        for made in [&lower.join("kept"), &lower.join("hidden"), &upper.join("hidden"), &upper.join("link"), &rootfs, &outside] {
+            fs::create_dir_all(made).unwrap();
+        }
+        fs::write(lower.join("kept/a"), "lower").unwrap();
+        fs::hard_link(lower.join("kept/a"), lower.join("kept/b")).unwrap();
+        fs::write(lower.join("hidden/old"), "").unwrap();
+        fs::write(lower.join("deleted"), "").unwrap();
+        symlink(&outside, lower.join("link")).unwrap();
+        fs::write(upper.join("link/inside"), "").unwrap();
+        fs::write(upper.join("hidden/new"), "").unwrap();
+        mknod(&upper.join("deleted"), SFlag::S_IFCHR, Mode::empty(), 0).unwrap();
+        let hidden = fs::File::open(upper.join("hidden")).unwrap();
+        set_xattr(&hidden, OPAQUE_TRUSTED, b"y").or_else(|_| set_xattr(&hidden, OPAQUE_USER, b"y")).unwrap();
+        copy_layers(&[lower, upper], &rootfs).unwrap();
+        let inode = |path: &str| fs::metadata(rootfs.join(path)).unwrap().ino();
+        assert_eq!(inode("kept/a"), inode("kept/b"));
+        assert!(rootfs.join("hidden/new").exists() && !rootfs.join("hidden/old").exists());
+        assert!(!rootfs.join("deleted").exists());
+        assert!(fs::symlink_metadata(rootfs.join("link")).unwrap().is_dir() && rootfs.join("link/inside").exists());
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+        assert!(!fs::metadata(rootfs.join("kept/a")).unwrap().file_type().is_char_device());
     }
 }

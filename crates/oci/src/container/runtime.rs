@@ -2,12 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{self, Read as _},
-    os::unix::{fs::DirBuilderExt as _, process::CommandExt as _},
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    fs, io,
+    os::unix::fs::DirBuilderExt as _,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use jiff::Timestamp;
@@ -15,20 +13,18 @@ use tokio::sync::{broadcast, watch};
 
 use super::{
     ContainerSpec, Phase, SandboxSpec,
+    create::new_id,
     exits::Watcher,
     record::Record,
     rootfs,
     sandbox::{Sandbox, destroy_dir},
-    spec::{Inputs, SpecError, generate},
+    spec::SpecError,
     state::State,
-    stop::signal_number,
-    user::{self, UserError},
+    user::UserError,
 };
 use crate::{
     cgroup::Cgroups,
     image::{ImageStore, LayerLimits, MirrorTable, StoreError},
-    internal::SHIM,
-    tree::Stack,
 };
 
 /// Exits that a subscriber may be behind; beyond that it is told so and lists instead.
@@ -136,20 +132,20 @@ pub struct Runtime(pub(super) Arc<Inner>);
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) config: RuntimeConfig,
-    images: ImageStore,
-    sandboxes_dir: PathBuf,
-    containers_dir: PathBuf,
+    pub(super) images: ImageStore,
+    pub(super) sandboxes_dir: PathBuf,
+    pub(super) containers_dir: PathBuf,
     pub(super) cgroups: Cgroups,
     known: Mutex<Known>,
-    exits: broadcast::Sender<Exited>,
+    pub(super) exits: broadcast::Sender<Exited>,
     /// Set once, right after this is made; the watcher refers back to it.
-    watcher: std::sync::OnceLock<Watcher>,
+    pub(super) watcher: OnceLock<Watcher>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
-    sandboxes: BTreeMap<String, Sandbox>,
-    containers: BTreeMap<String, Entry>,
+pub(super) struct Known {
+    pub(super) sandboxes: BTreeMap<String, Sandbox>,
+    pub(super) containers: BTreeMap<String, Entry>,
 }
 
 #[derive(Debug, Clone)]
@@ -165,7 +161,7 @@ impl Entry {
         self.state.as_ref().map_or(Phase::Created, |state| state.phase.clone())
     }
 
-    fn container(&self) -> Container {
+    pub(super) fn container(&self) -> Container {
         Container {
             id: self.record.id.clone(),
             sandbox_id: self.record.sandbox_id.clone(),
@@ -199,7 +195,7 @@ impl Runtime {
             cgroups,
             known: Mutex::default(),
             exits,
-            watcher: std::sync::OnceLock::new(),
+            watcher: OnceLock::new(),
             config: config.clone(),
         });
         let weak = Arc::downgrade(&inner);
@@ -352,7 +348,7 @@ impl Runtime {
 }
 
 impl Inner {
-    fn known(&self) -> MutexGuard<'_, Known> {
+    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -361,7 +357,7 @@ impl Inner {
         entry.ok_or_else(|| RuntimeError::NotFound { what: "container", id: id.to_owned() })
     }
 
-    fn sandbox(&self, id: &str) -> Result<Sandbox, RuntimeError> {
+    pub(super) fn sandbox(&self, id: &str) -> Result<Sandbox, RuntimeError> {
         let sandbox = self.known().sandboxes.get(id).cloned();
         sandbox.ok_or_else(|| RuntimeError::NotFound { what: "sandbox", id: id.to_owned() })
     }
@@ -370,193 +366,15 @@ impl Inner {
         self.containers_dir.join(id)
     }
 
-    fn cgroup_of(&self, sandbox: &Sandbox) -> String {
+    pub(super) fn cgroup_of(&self, sandbox: &Sandbox) -> String {
         format!("/{}/{}", self.config.cgroup_root.trim_matches('/'), sandbox.spec.cgroup_parent.trim_matches('/'))
     }
 
-    fn create(&self, sandbox: &Sandbox, spec: ContainerSpec) -> Result<Container, RuntimeError> {
-        let io = |source| RuntimeError::Io { doing: "failed to create container".to_owned(), source };
-        let id = new_id().map_err(io)?;
-        let dir = self.container_dir(&id);
-        let created = self.create_in(&dir, &id, sandbox, spec);
-        if created.is_err() {
-            let _ = fs::remove_dir_all(&dir);
-            self.images.unpin(&id);
-        }
-        let entry = Entry { record: Arc::new(created?), state: None, ended: Arc::new(watch::Sender::new(false)) };
-        let container = entry.container();
-        self.known().containers.insert(id, entry);
-        Ok(container)
-    }
-
-    fn create_in(&self, dir: &Path, id: &str, sandbox: &Sandbox, spec: ContainerSpec) -> Result<Record, RuntimeError> {
-        let io = |source| RuntimeError::Io { doing: "failed to create container".to_owned(), source };
-        let (image, layers) = self.images.pin(id, &spec.image_id)?;
-        let stack = Stack::open(&layers).map_err(io)?;
-        let user = user::resolve(&stack, image.user(), spec.security.run_as_user, spec.security.run_as_group)?;
-        let cgroup = format!("{}/{id}", self.cgroup_of(sandbox));
-        let joined = sandbox.joined(self.config.host_netns.as_deref());
-        let inputs = Inputs {
-            spec: &spec,
-            image: &image.config,
-            user: &user,
-            hostname: &sandbox.spec.hostname,
-            joined: &joined,
-            cgroup: &cgroup,
-            cgroups: &self.cgroups,
-            own_capabilities: own_capabilities().map_err(io)?,
-        };
-        let config = generate(&inputs)?;
-        let stop_signal = image.config.config().as_ref().and_then(|c| c.stop_signal().as_deref()).and_then(signal_number);
-        rootfs::make_dirs(dir).map_err(io)?;
-        let record = Record {
-            id: id.to_owned(),
-            sandbox_id: sandbox.id.clone(),
-            created_at: Timestamp::now(),
-            spec,
-            chain_ids: image.chain_ids,
-            layers_dir: self.images.layers_dir().to_owned(),
-            stop_signal: stop_signal.unwrap_or(nix::libc::SIGTERM),
-            cgroup,
-        };
-        record.write(dir, &config).map_err(io)?;
-        Ok(record)
-    }
-
-    fn start(&self, entry: &Entry) -> Result<(), RuntimeError> {
-        let id = &entry.record.id;
-        let io = |source| RuntimeError::Io { doing: format!("failed to start the shim of container {id}"), source };
-        let dir = self.container_dir(id);
-        if State::read(&dir).map_err(io)?.is_some() {
-            return Err(RuntimeError::Start(format!("container {id} was started before")));
-        }
-        let log = File::create(dir.join("shim.log")).map_err(io)?;
-        let mut command = Command::new(&self.config.executable);
-        command.arg0(SHIM).arg(&dir).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-        let mut shim = command.spawn().map_err(io)?;
-        let mut done = shim.stdout.take().expect("asked for above");
-        // The shim says nothing; it closes the pipe when its state file is written.
-        let _ = done.read_to_end(&mut Vec::new());
-        let state = State::read(&dir).map_err(io)?.filter(|state| state.phase != Phase::Created);
-        let Some(state) = state else {
-            let _ = shim.wait();
-            let why = fs::read_to_string(dir.join("shim.log")).unwrap_or_default();
-            let mut state = State::of_this_shim().map_err(io)?;
-            state.end_unseen();
-            self.set_state(id, state);
-            return Err(RuntimeError::Start(format!("failed to start shim: {}", why.trim())));
-        };
-        let pidfd = crate::kernel::pidfd_open(nix::unistd::Pid::from_raw(state.shim.pid)).map_err(io)?;
-        let failed = match &state.phase {
-            Phase::Exited { message, .. } if !message.is_empty() => Some(message.clone()),
-            _ => None,
-        };
-        self.set_state(id, state);
-        self.watcher.get().expect("set by open").watch(id, pidfd).map_err(io)?;
-        failed.map_or(Ok(()), |message| Err(RuntimeError::Start(message)))
-    }
-
-    fn set_state(&self, id: &str, state: State) {
+    pub(super) fn set_state(&self, id: &str, state: State) {
         if let Some(entry) = self.known().containers.get_mut(id) {
             let ended = matches!(state.phase, Phase::Exited { .. });
             entry.state = Some(state);
             entry.ended.send_replace(ended);
         }
     }
-
-    /// What a shim wrote last; a shim that ended without a word takes its container with it.
-    fn shim_ended(&self, id: &str) {
-        let Ok(entry) = self.entry(id) else { return };
-        let already = matches!(entry.phase(), Phase::Exited { .. });
-        let dir = self.container_dir(id);
-        let Some(mut state) = State::read(&dir).ok().flatten().or(entry.state) else { return };
-        if !matches!(state.phase, Phase::Exited { .. }) {
-            tracing::warn!(container = id, "shim ended before its container");
-            self.settle(&dir, &entry.record, &mut state);
-        }
-        self.set_state(id, state);
-        if !already {
-            let sandbox_id = entry.record.sandbox_id.clone();
-            // Nobody may be listening.
-            let _ = self.exits.send(Exited { container_id: id.to_owned(), sandbox_id });
-        }
-    }
-
-    /// Ends a container whose shim is gone, and writes that down.
-    fn settle(&self, dir: &Path, record: &Record, state: &mut State) {
-        if let Some(init) = state.init.filter(|_| state.is_of_this_boot()) {
-            let _ = init.signal(nix::libc::SIGKILL);
-        }
-        self.cgroups.kill(&record.cgroup);
-        state.end_unseen();
-        if let Err(error) = state.write_durably(dir) {
-            tracing::warn!(container = record.id, %error, "the end of the container could not be written down");
-        }
-        rootfs::unmount_root(dir);
-        self.cgroups.remove(&record.cgroup);
-    }
-
-    /// Finds what an earlier process made.
-    fn adopt(&self) -> io::Result<()> {
-        for entry in fs::read_dir(&self.sandboxes_dir)? {
-            let dir = entry?.path();
-            match Sandbox::read(&dir) {
-                Ok(sandbox) => drop(self.known().sandboxes.insert(sandbox.id.clone(), sandbox)),
-                // Killed while it was being made: nobody knows of it.
-                Err(_) => destroy_dir(&dir)?,
-            }
-        }
-        for entry in fs::read_dir(&self.containers_dir)? {
-            let dir = entry?.path();
-            match Record::read(&dir) {
-                Ok(record) => self.adopt_container(&dir, record)?,
-                Err(_) => fs::remove_dir_all(&dir)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn adopt_container(&self, dir: &Path, record: Record) -> io::Result<()> {
-        let id = record.id.clone();
-        self.images.pin_layers(&id, record.chain_ids.clone());
-        let mut state = State::read(dir).unwrap_or_else(|error| {
-            tracing::warn!(container = id, %error, "unreadable state");
-            None
-        });
-        let mut shim = None;
-        if let Some(state) = &mut state {
-            shim = if state.is_of_this_boot() { state.shim.open()? } else { None };
-            if shim.is_none() {
-                // It may have ended in the very moment.
-                if let Some(last) = State::read(dir).ok().flatten() {
-                    *state = last;
-                }
-                if !matches!(state.phase, Phase::Exited { .. }) {
-                    self.settle(dir, &record, state);
-                }
-            }
-        }
-        let ended = matches!(state, Some(State { phase: Phase::Exited { .. }, .. }));
-        let entry = Entry { record: Arc::new(record), state, ended: Arc::new(watch::Sender::new(ended)) };
-        self.known().containers.insert(id.clone(), entry);
-        match shim {
-            Some(pidfd) => self.watcher.get().expect("set by open").watch(&id, pidfd),
-            None => Ok(()),
-        }
-    }
-}
-
-/// 64 random hexadecimal digits.
-fn new_id() -> io::Result<String> {
-    let mut bytes = [0; 32];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// Bits of the capabilities that this process may use.
-fn own_capabilities() -> io::Result<u64> {
-    let status = fs::read_to_string("/proc/thread-self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("CapPrm:"));
-    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        .ok_or_else(|| io::Error::other("no CapPrm in /proc/self/status"))
 }

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     kernel::set_xattr,
+    process::in_user_namespace,
     tree::{Node, OPAQUE_TRUSTED, OPAQUE_USER, Stack, Walk, dot, io_error, node},
 };
 
@@ -325,11 +326,4 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(filled)
-}
-
-/// Whether our root is somebody else's ordinary user.
-fn in_user_namespace() -> bool {
-    // The initial namespace maps all ids to themselves.
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    map.split_whitespace().ne(["0", "0", "4294967295"])
 }

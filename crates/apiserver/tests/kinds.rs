@@ -1,0 +1,52 @@
+//! What the table of kinds says, seen from outside: events in two shapes, and kinds that are on their way out.
+
+mod support;
+
+use http::Method;
+use serde_json::{Value, json};
+use support::{delete, get, send, server};
+
+fn names(list: &Value) -> Vec<&str> {
+    list["items"].as_array().into_iter().flatten().filter_map(|item| item["metadata"]["name"].as_str()).collect()
+}
+
+#[tokio::test]
+async fn an_event_has_two_shapes_and_one_life() {
+    const CORE: &str = "/api/v1/namespaces/default/events";
+    const NEWER: &str = "/apis/events.k8s.io/v1/namespaces/default/events";
+    let server = server().await;
+    let router = server.in_process("test");
+    let event = json!({
+        "metadata": { "name": "old", "namespace": "default" }, "reason": "Because", "message": "hello", "type": "Normal",
+        "involvedObject": { "kind": "Pod", "name": "web", "namespace": "default" }, "source": { "component": "me" },
+    });
+    assert_eq!(send(&router, Method::POST, CORE, &event).await.code, 201);
+    let event = json!({
+        "metadata": { "name": "new", "namespace": "default" }, "reason": "Because", "note": "hello", "type": "Normal",
+        "regarding": { "kind": "Pod", "name": "web", "namespace": "default" }, "action": "Acting",
+        "reportingController": "example.com/me", "reportingInstance": "one", "eventTime": "2024-01-01T00:00:00.000000Z",
+    });
+    assert_eq!(send(&router, Method::POST, NEWER, &event).await.code, 201);
+
+    let read = async |path: String| get(&router, &path).await.body;
+    // Each group's fields select what was made in the other, whichever was asked first.
+    assert_eq!(names(&read(format!("{NEWER}?fieldSelector=regarding.name=web")).await), ["new", "old"]);
+    assert_eq!(names(&read(format!("{CORE}?fieldSelector=source=me")).await), ["old"]);
+    assert_eq!(names(&read(format!("{CORE}?fieldSelector=source=example.com/me")).await), ["new"]);
+    assert_eq!(names(&read(format!("{NEWER}?fieldSelector=reportingController=example.com/me")).await), ["new"]);
+    assert_eq!(read(format!("{NEWER}/old")).await["note"], "hello");
+    assert_eq!(read(format!("{CORE}/new")).await["involvedObject"]["name"], "web");
+    assert_eq!(delete(&router, &format!("{NEWER}/old")).await.code, 200);
+    assert_eq!(names(&read(CORE.to_owned()).await), ["new"]);
+}
+
+#[tokio::test]
+async fn endpoints_are_deprecated_for_readers_too() {
+    let server = server().await;
+    let answer = get(&server.in_process("test"), "/api/v1/namespaces/default/endpoints").await;
+    assert_eq!(answer.code, 200);
+    assert_eq!(
+        answer.headers.get("warning").unwrap(),
+        "299 - \"v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice\""
+    );
+}

@@ -1,0 +1,126 @@
+//! Makes a container, and starts it through its shim.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use nix::{libc, unistd::Pid};
+use tokio::sync::watch;
+
+use super::{
+    ContainerSpec, Phase,
+    record::Record,
+    rootfs,
+    runtime::{Container, Entry, Inner, RuntimeError},
+    sandbox::Sandbox,
+    spec::{Inputs, generate},
+    state::State,
+    stop::signal_number,
+    user,
+};
+use crate::{internal::SHIM, kernel::pidfd_open, tree::Stack};
+
+impl Inner {
+    pub(super) fn create(&self, sandbox: &Sandbox, spec: ContainerSpec) -> Result<Container, RuntimeError> {
+        let io = |source| RuntimeError::Io { doing: "failed to create container".to_owned(), source };
+        let id = new_id().map_err(io)?;
+        let dir = self.container_dir(&id);
+        let created = self.create_in(&dir, &id, sandbox, spec);
+        if created.is_err() {
+            let _ = fs::remove_dir_all(&dir);
+            self.images.unpin(&id);
+        }
+        let entry = Entry { record: Arc::new(created?), state: None, ended: Arc::new(watch::Sender::new(false)) };
+        let container = entry.container();
+        self.known().containers.insert(id, entry);
+        Ok(container)
+    }
+
+    fn create_in(&self, dir: &Path, id: &str, sandbox: &Sandbox, spec: ContainerSpec) -> Result<Record, RuntimeError> {
+        let io = |source| RuntimeError::Io { doing: "failed to create container".to_owned(), source };
+        let (image, layers) = self.images.pin(id, &spec.image_id)?;
+        let stack = Stack::open(&layers).map_err(io)?;
+        let user = user::resolve(&stack, image.user(), spec.security.run_as_user, spec.security.run_as_group)?;
+        let cgroup = format!("{}/{id}", self.cgroup_of(sandbox));
+        let joined = sandbox.joined(self.config.host_netns.as_deref());
+        let inputs = Inputs {
+            spec: &spec,
+            image: &image.config,
+            user: &user,
+            hostname: &sandbox.spec.hostname,
+            joined: &joined,
+            cgroup: &cgroup,
+            cgroups: &self.cgroups,
+            own_capabilities: own_capabilities().map_err(io)?,
+        };
+        let config = generate(&inputs)?;
+        let stop_signal = image.config.config().as_ref().and_then(|c| c.stop_signal().as_deref()).and_then(signal_number);
+        rootfs::make_dirs(dir).map_err(io)?;
+        let record = Record {
+            id: id.to_owned(),
+            sandbox_id: sandbox.id.clone(),
+            created_at: Timestamp::now(),
+            spec,
+            chain_ids: image.chain_ids,
+            layers_dir: self.images.layers_dir().to_owned(),
+            stop_signal: stop_signal.unwrap_or(libc::SIGTERM),
+            cgroup,
+        };
+        record.write(dir, &config).map_err(io)?;
+        Ok(record)
+    }
+
+    pub(super) fn start(&self, entry: &Entry) -> Result<(), RuntimeError> {
+        let id = &entry.record.id;
+        let io = |source| RuntimeError::Io { doing: format!("failed to start the shim of container {id}"), source };
+        let dir = self.container_dir(id);
+        if State::read(&dir).map_err(io)?.is_some() {
+            return Err(RuntimeError::Start(format!("container {id} was started before")));
+        }
+        let log = File::create(dir.join("shim.log")).map_err(io)?;
+        let mut command = Command::new(&self.config.executable);
+        command.arg0(SHIM).arg(&dir).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        let mut shim = command.spawn().map_err(io)?;
+        let mut done = shim.stdout.take().expect("asked for above");
+        // The shim says nothing; it closes the pipe when its state file is written.
+        let _ = done.read_to_end(&mut Vec::new());
+        let state = State::read(&dir).map_err(io)?.filter(|state| state.phase != Phase::Created);
+        let Some(state) = state else {
+            let _ = shim.wait();
+            let why = fs::read_to_string(dir.join("shim.log")).unwrap_or_default();
+            let mut state = State::of_this_shim().map_err(io)?;
+            state.end_unseen();
+            self.set_state(id, state);
+            return Err(RuntimeError::Start(format!("failed to start shim: {}", why.trim())));
+        };
+        let pidfd = pidfd_open(Pid::from_raw(state.shim.pid)).map_err(io)?;
+        let failed = match &state.phase {
+            Phase::Exited { message, .. } if !message.is_empty() => Some(message.clone()),
+            _ => None,
+        };
+        self.set_state(id, state);
+        self.watcher.get().expect("set by open").watch(id, pidfd).map_err(io)?;
+        failed.map_or(Ok(()), |message| Err(RuntimeError::Start(message)))
+    }
+}
+
+/// 64 random hexadecimal digits.
+pub(super) fn new_id() -> io::Result<String> {
+    let mut bytes = [0; 32];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Bits of the capabilities that this process may use.
+fn own_capabilities() -> io::Result<u64> {
+    let status = fs::read_to_string("/proc/thread-self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("CapPrm:"));
+    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .ok_or_else(|| io::Error::other("no CapPrm in /proc/self/status"))
+}
