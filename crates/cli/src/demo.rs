@@ -80,7 +80,7 @@ pub async fn run(client: &Client, stage: &Stage) -> Result<()> {
     tokio::time::sleep(BREATH).await;
 
     let report = load.stop().await;
-    println!("\n{}", lives.table());
+    println!("\n{}", lives.table().trim_fmt());
     println!("{report}");
     if report.lost() > 0 {
         bail!("{} requests were lost", report.lost());

@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::signal::{SigSet, Signal};
+
 /// First argument that turns this binary into the application.
 pub(crate) const ROLE: &str = "__demo-app";
 
@@ -32,7 +34,22 @@ pub(crate) fn run_if_internal() -> Option<ExitCode> {
     })
 }
 
+/// The first process of a container gets no default action for a signal: it has to end by itself.
+fn exit_on_sigterm() -> std::io::Result<()> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGTERM);
+    // Blocked before there is a second thread, so that no other one takes it.
+    signals.thread_block()?;
+    thread::spawn(move || {
+        if signals.wait().is_ok() {
+            std::process::exit(0);
+        }
+    });
+    Ok(())
+}
+
 fn serve() -> std::io::Result<()> {
+    exit_on_sigterm()?;
     let listener = TcpListener::bind("0.0.0.0:8080")?;
     let version = std::env::var(VERSION).unwrap_or_default();
     let host = std::env::var("HOSTNAME").unwrap_or_default();
