@@ -7,6 +7,10 @@ pub const WINDLASS_PREFIX: &str = "windlass.dev/";
 /// The kubelet waits for it, bounded, before it sends SIGTERM.
 pub const CONDITION_UNROUTED: &str = "windlass.dev/Unrouted";
 
+/// On a Service with an HTTP port: how many of each hundred requests (or of whatever the numbers add up to) go to the pods of
+/// which `pod-template-hash` or `controller-revision-hash`, such as `6d4cf56db6=90,7c5ddbdf54=10`. Revisions that are not named get none.
+pub const ANNOTATION_SPLIT: &str = "windlass.dev/split";
+
 /// Revision of a Deployment or ReplicaSet: a decimal number, counted from 1.
 pub const ANNOTATION_REVISION: &str = "deployment.kubernetes.io/revision";
 /// Revisions that a ReplicaSet had before it was rolled back to, comma-separated, oldest first.

@@ -1,5 +1,7 @@
 //! How long it takes from an endpoint that is ready, or on its way out, to the kernel's rules, with a thousand Services.
 
+#![expect(clippy::print_stdout, reason = "printing is what it is for")]
+
 use std::{
     fs::File,
     net::Ipv4Addr,
@@ -20,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     unshare(CloneFlags::CLONE_NEWNET)?;
     let machine = Machine::enter(&File::open("/proc/thread-self/ns/net")?)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut proxy = runtime.block_on(Proxy::open(&machine, Addresses::default(), "here", None))?;
+    let mut proxy = runtime.block_on(Proxy::open(&machine, None, Addresses::default(), "here"))?;
     for index in 0..SERVICES {
         let address = Ipv4Addr::from_bits(0x0a60_1000 + index);
         let service = json!({

@@ -2,6 +2,7 @@
 
 mod egress;
 mod host;
+mod http;
 mod process;
 mod protocol;
 mod relay;
@@ -23,7 +24,7 @@ use nix::{
 };
 
 pub use process::run_if_internal;
-pub use protocol::{Protocol, PublishFailure, PublishedPort, Status};
+pub use protocol::{HttpBackend, HttpCounts, HttpPort, HttpRoute, Protocol, PublishFailure, PublishedPort, Status};
 use protocol::{Request, Response};
 
 /// Name of the holder's socket in the data directory.
@@ -50,6 +51,9 @@ pub enum HolderError {
     /// The socket broke, or the answer made no sense.
     #[error("talk to the holder process")]
     Talk(#[source] std::io::Error),
+    /// The holder could not do what it was asked to, with its own words.
+    #[error("the holder process refuses: {0}")]
+    Refused(String),
     /// A namespace of the holder can't be opened or entered.
     #[error("use the holder's {0} namespace")]
     Namespace(&'static str, #[source] std::io::Error),
@@ -190,6 +194,25 @@ impl Holder {
         Ok(answer.await.map_err(|error| HolderError::Talk(std::io::Error::other(error)))??.failed)
     }
 
+    /// Makes `routes` the whole set of HTTP routes, and says on which port of the machine each listens; a route that stays keeps
+    /// its port. When this returns, no request goes to a backend that is not named any more.
+    ///
+    /// It blocks for as long as the holder takes.
+    ///
+    /// # Errors
+    /// When the holder can't be reached, or can't listen.
+    pub fn set_http_routes(&self, routes: Vec<HttpRoute>) -> Result<Vec<HttpPort>, HolderError> {
+        Ok(ask(dial(&self.inner.data_dir)?, &Request::Http { routes })?.http)
+    }
+
+    /// What became of requests on the HTTP path so far.
+    ///
+    /// # Errors
+    /// When the holder can't be reached.
+    pub fn http_counts(&self) -> Result<Vec<HttpCounts>, HolderError> {
+        Ok(ask(dial(&self.inner.data_dir)?, &Request::HttpCounts)?.counts)
+    }
+
     /// What the holder is doing now.
     ///
     /// # Errors
@@ -237,5 +260,9 @@ fn ask(stream: UnixStream, request: &Request) -> Result<Response, HolderError> {
     let stream = send(stream, request)?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).map_err(HolderError::Talk)?;
-    serde_json::from_str(&line).map_err(|error| HolderError::Talk(error.into()))
+    let response: Response = serde_json::from_str(&line).map_err(|error| HolderError::Talk(error.into()))?;
+    match response.error {
+        Some(error) => Err(HolderError::Refused(error)),
+        None => Ok(response),
+    }
 }

@@ -1,5 +1,6 @@
 //! Services in the kernel: what the API says in, one transaction for what changed out.
 
+mod http;
 mod publish;
 mod rules;
 mod run;
@@ -17,12 +18,13 @@ use k8s_openapi::api::{
     core::v1::{Pod, Service},
     discovery::v1::EndpointSlice,
 };
-use windlass_api::names::LABEL_SERVICE_NAME;
+use windlass_api::names::{LABEL_CONTROLLER_REVISION_HASH, LABEL_POD_TEMPLATE_HASH, LABEL_SERVICE_NAME};
 use windlass_planner::proxy::{
     Departures, Machine as PlannedMachine, Publication, Route, RouteKey, ServiceKey, ServicePlan, plan,
 };
 
-use crate::{Addresses, Machine, netfilter::NetfilterSocket};
+use crate::{Addresses, Holder, Machine, netfilter::NetfilterSocket};
+use http::HttpPath;
 use rules::{Change, Rules};
 
 pub use run::{Options, RunError, run};
@@ -52,6 +54,12 @@ pub struct Settled {
 pub struct Proxy {
     machine: PlannedMachine,
     rules: Rules,
+    /// None where there is no holder: HTTP ports are routed like all others then.
+    http: Option<HttpPath>,
+    /// Revisions of pods that have one, by uid.
+    revisions: BTreeMap<String, String>,
+    /// Routes that are planned and not committed yet.
+    pending: BTreeMap<RouteKey, Option<Route>>,
     departures: Departures,
     services: BTreeMap<ServiceKey, Arc<Service>>,
     slices: BTreeMap<ServiceKey, BTreeMap<String, Arc<EndpointSlice>>>,
@@ -69,16 +77,22 @@ pub struct Proxy {
 
 impl Proxy {
     /// A proxy for the machine. The kernel's rules stay as they are until it is settled for the first time.
-    /// Connections from pods to the outside are led to `egress_port` of the machine.
+    /// Without a holder there is no HTTP path, and no way out for pods.
     ///
     /// # Errors
-    /// When the packet filter can't be reached.
-    pub async fn open(machine: &Machine, addresses: Addresses, node: &str, egress_port: Option<u16>) -> io::Result<Self> {
+    /// When the packet filter or the holder can't be reached.
+    pub async fn open(machine: &Machine, holder: Option<Holder>, addresses: Addresses, node: &str) -> io::Result<Self> {
         let socket = machine.call(NetfilterSocket::open).await?;
+        let status = holder.as_ref().map(Holder::status).transpose().map_err(io::Error::other)?;
+        let egress_port = status.and_then(|status| status.egress_port);
+        let http = holder.map(|holder| HttpPath::new(holder, addresses.machine()));
         let planned = PlannedMachine { node: node.to_owned(), address: addresses.machine(), dns: addresses.dns };
         Ok(Self {
             machine: planned,
             rules: Rules::new(socket, addresses, egress_port),
+            http,
+            revisions: BTreeMap::new(),
+            pending: BTreeMap::new(),
             departures: Departures::default(),
             services: BTreeMap::new(),
             slices: BTreeMap::new(),
@@ -148,6 +162,13 @@ impl Proxy {
                 self.replan_for(address);
             }
         }
+        if let Some(revision) = revision_of(pod)
+            && self.revisions.insert(uid.clone(), revision.clone()).as_ref() != Some(revision)
+            && self.mentions.contains_key(&uid)
+            && let Some(http) = &mut self.http
+        {
+            http.invalidate();
+        }
         // Pods of other nodes are nobody's to wait for.
         if pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) == Some(&self.machine.node) {
             self.pods.entry(uid.clone()).or_insert_with(|| PodRef {
@@ -161,6 +182,7 @@ impl Proxy {
     /// Takes in that a pod is no longer in the API.
     pub fn pod_deleted(&mut self, uid: &str) {
         self.pods.remove(uid);
+        self.revisions.remove(uid);
         if self.departures.deleted(uid) {
             self.replan_for(uid);
         }
@@ -181,9 +203,25 @@ impl Proxy {
             self.wakes.remove(&(at, key.clone()));
             self.dirty.insert(key);
         }
-        let changes = std::mem::take(&mut self.dirty).into_iter().flat_map(|key| self.replan(key, now)).collect();
+        for key in std::mem::take(&mut self.dirty) {
+            let changes = self.replan(key, now);
+            self.pending.extend(changes);
+        }
+        // The holder first: the kernel must not lead to a port that nobody listens on.
+        if let Some(http) = &mut self.http {
+            self.pending.iter().for_each(|(key, route)| http.record(key, route.as_ref()));
+            http.commit(&self.revisions)?;
+        }
+        let http = &self.http;
+        let in_kernel = |route| match http {
+            Some(http) => http.in_kernel(route),
+            None => route,
+        };
+        let changes = std::mem::take(&mut self.pending).into_iter();
+        let changes = changes.map(|(key, route)| Change { key, route: route.map(in_kernel) }).collect();
         self.rules.commit(changes)?;
-        let gone = self.departures.acknowledge(|uid| self.rules.lead_to(uid));
+        let leads = |uid: &str| self.rules.lead_to(uid) || self.http.as_ref().is_some_and(|http| http.leads_to(uid));
+        let gone = self.departures.acknowledge(leads);
         let unrouted = gone.iter().filter_map(|uid| self.pods.get(uid).cloned()).collect();
         let (pods, mentions) = (&self.pods, &self.mentions);
         self.departures.forget(|uid| pods.contains_key(uid) || mentions.contains_key(uid));
@@ -191,7 +229,7 @@ impl Proxy {
     }
 
     /// Plans one Service anew, and says which of its routes change.
-    fn replan(&mut self, key: ServiceKey, now: Timestamp) -> Vec<Change> {
+    fn replan(&mut self, key: ServiceKey, now: Timestamp) -> Vec<(RouteKey, Option<Route>)> {
         let plan = self.services.get(&key).map(|service| {
             let slices: Vec<&EndpointSlice> =
                 self.slices.get(&key).into_iter().flat_map(BTreeMap::values).map(Arc::as_ref).collect();
@@ -226,16 +264,22 @@ impl Proxy {
     }
 }
 
-fn changes(old: Vec<Route>, new: Vec<Route>) -> Vec<Change> {
+fn changes(old: Vec<Route>, new: Vec<Route>) -> Vec<(RouteKey, Option<Route>)> {
     let mut old: BTreeMap<RouteKey, Route> = old.into_iter().map(|route| (route.key.clone(), route)).collect();
     let mut changes = Vec::new();
     for route in new {
         if old.remove(&route.key).as_ref() != Some(&route) {
-            changes.push(Change { key: route.key.clone(), route: Some(route) });
+            changes.push((route.key.clone(), Some(route)));
         }
     }
-    changes.extend(old.into_keys().map(|key| Change { key, route: None }));
+    changes.extend(old.into_keys().map(|key| (key, None)));
     changes
+}
+
+/// What tells pods of one workload apart by their template.
+fn revision_of(pod: &Pod) -> Option<&String> {
+    let labels = pod.metadata.labels.as_ref()?;
+    labels.get(LABEL_POD_TEMPLATE_HASH).or_else(|| labels.get(LABEL_CONTROLLER_REVISION_HASH))
 }
 
 /// The name of a Service.

@@ -4,7 +4,11 @@ mod departures;
 mod endpoints;
 mod service;
 
-use std::{collections::BTreeSet, fmt, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::Ipv4Addr,
+};
 
 use jiff::SignedDuration;
 
@@ -129,6 +133,17 @@ pub struct Route {
     pub backends: BTreeSet<Backend>,
     /// A client goes back to the same backend if it returns within this many seconds.
     pub affinity_seconds: Option<u32>,
+    /// Requests, not connections, are what is routed.
+    pub http: Option<HttpRoute>,
+}
+
+/// How requests of an HTTP port are routed.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct HttpRoute {
+    /// Backends speak HTTP/2 without TLS.
+    pub http2: bool,
+    /// Shares of requests by revision of pods; empty for no preference.
+    pub split: BTreeMap<String, u32>,
 }
 
 /// A port that the host is to have open for a Service.

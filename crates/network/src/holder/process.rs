@@ -23,6 +23,7 @@ use tokio::{
 use super::{
     LOCK, SOCKET, egress,
     host::HostThread,
+    http::HttpPath,
     protocol::{MAX_LINE_BYTES, Request, Response, Status},
     relay::Relay,
 };
@@ -91,9 +92,10 @@ fn raise_file_limit() {
 }
 
 async fn serve(host: HostThread) -> Result<(), SetupError> {
-    let mut relay = Relay::new(host.clone());
+    let relay = Relay::new(host.clone());
     let (outward, egress_port) = step("listen for connections to the outside", egress::listen().await)?;
     drop(tokio::task::spawn_local(egress::carry(outward, host, relay.shared())));
+    let mut work = Work { http: HttpPath::new(relay.shared()), relay, egress_port };
     // Having a handler keeps the default action, death, away.
     let _interrupt = step("ignore SIGINT", signal(SignalKind::interrupt()))?;
     let _hangup = step("ignore SIGHUP", signal(SignalKind::hangup()))?;
@@ -110,7 +112,7 @@ async fn serve(host: HostThread) -> Result<(), SetupError> {
             _ = terminate.recv() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    if answer(stream, &mut relay, egress_port).await {
+                    if answer(stream, &mut work).await {
                         break;
                     }
                 }
@@ -131,8 +133,33 @@ fn report_ready() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Serves one request; true when it was to stop. One at a time: publishing is not reordered.
-async fn answer(stream: UnixStream, relay: &mut Relay, egress_port: u16) -> bool {
+/// Everything that the process does for others.
+struct Work {
+    relay: Relay,
+    http: HttpPath,
+    egress_port: u16,
+}
+
+impl Work {
+    async fn carry_out(&mut self, request: Request) -> Response {
+        match request {
+            Request::Publish { ports } => Response { failed: self.relay.publish(ports).await, ..Response::default() },
+            Request::Http { routes } => match self.http.set(routes).await {
+                Ok(http) => Response { http, ..Response::default() },
+                Err(error) => Response { error: Some(error.to_string()), ..Response::default() },
+            },
+            Request::HttpCounts => Response { counts: self.http.counts(), ..Response::default() },
+            Request::Status | Request::Stop => {
+                let (ports, connections) = (self.relay.ports(), self.relay.connections());
+                let status = Status { ports, connections, egress_port: Some(self.egress_port) };
+                Response { status: Some(status), ..Response::default() }
+            }
+        }
+    }
+}
+
+/// Serves one request; true when it was to stop. One at a time: changes are not reordered.
+async fn answer(stream: UnixStream, work: &mut Work) -> bool {
     let mut stream = BufReader::new(stream).take(MAX_LINE_BYTES);
     let mut line = String::new();
     let read = tokio::time::timeout(super::ANSWER_TIMEOUT, stream.read_line(&mut line));
@@ -140,20 +167,13 @@ async fn answer(stream: UnixStream, relay: &mut Relay, egress_port: u16) -> bool
         return false;
     }
     let response = match serde_json::from_str(&line) {
-        Ok(Request::Publish { ports }) => Response { failed: relay.publish(ports).await, status: None },
-        Ok(Request::Status) => Response {
-            status: Some(Status { ports: relay.ports(), connections: relay.connections(), egress_port: Some(egress_port) }),
-            ..Response::default()
-        },
         Ok(Request::Stop) => {
             // The stream is left open: its end tells the other side that this process has ended.
             std::mem::forget(stream);
             return true;
         }
-        Err(error) => {
-            log(&error);
-            return false;
-        }
+        Ok(request) => work.carry_out(request).await,
+        Err(error) => Response { error: Some(format!("not understood: {error}")), ..Response::default() },
     };
     if let Ok(mut bytes) = serde_json::to_vec(&response) {
         bytes.push(b'\n');

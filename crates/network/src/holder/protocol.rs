@@ -1,6 +1,6 @@
 //! What the main process and the holder say to each other: one JSON object a line, one request a connection.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -51,10 +51,63 @@ pub struct Status {
     pub egress_port: Option<u16>,
 }
 
+/// An HTTP port of a Service: requests that arrive for it go to these backends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpRoute {
+    /// What tells routes apart.
+    pub name: String,
+    /// Where requests may go, in the machine's network namespace.
+    pub backends: Vec<HttpBackend>,
+    /// Backends speak HTTP/2 without TLS.
+    #[serde(default)]
+    pub http2: bool,
+    /// Shares of requests by revision; empty for no preference.
+    #[serde(default)]
+    pub split: BTreeMap<String, u32>,
+}
+
+/// One pod's port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpBackend {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// Revision of the pod; empty when it has none.
+    #[serde(default)]
+    pub revision: String,
+}
+
+/// Where an HTTP route listens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpPort {
+    /// Name of the route.
+    pub name: String,
+    /// Port of the machine.
+    pub port: u16,
+}
+
+/// What became of the requests of one route that went to one revision, since the route is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpCounts {
+    /// Name of the route.
+    pub route: String,
+    /// Revision of the pods; empty for requests that no backend took, and for pods without one.
+    pub revision: String,
+    /// Requests that were answered.
+    pub requests: u64,
+    /// Those among them with a status of 500 or above.
+    pub failures: u64,
+    /// Time from the request's head to the answer's, summed up.
+    pub microseconds: u64,
+    /// Requests that took at most 5, 10, 25, 50, 100, 250, 500, 1,000, 2,500, 5,000, 10,000 ms.
+    pub buckets: Vec<u64>,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "lowercase")]
 pub(super) enum Request {
     Publish { ports: Vec<PublishedPort> },
+    Http { routes: Vec<HttpRoute> },
+    HttpCounts,
     Status,
     Stop,
 }
@@ -63,6 +116,13 @@ pub(super) enum Request {
 pub(super) struct Response {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) failed: Vec<PublishFailure>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) http: Vec<HttpPort>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) counts: Vec<HttpCounts>,
+    /// Why the request could not be carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) status: Option<Status>,
 }

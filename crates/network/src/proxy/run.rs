@@ -25,7 +25,6 @@ use super::{
 use crate::{
     Addresses, Holder, Machine,
     dns::{self, SharedZone, Zone},
-    holder::HolderError,
 };
 
 /// Pause after a transaction that the kernel refused.
@@ -45,12 +44,9 @@ pub struct Options {
 /// Why the routing of Services ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The kernel's packet filter can't be used in the machine's namespace.
-    #[error("open the packet filter of the machine's network namespace (is nf_tables missing?)")]
-    PacketFilter(#[source] io::Error),
-    /// The process that owns the machine's namespaces does not answer.
-    #[error("ask the holder process for its ports")]
-    Holder(#[source] HolderError),
+    /// The kernel's packet filter can't be used in the machine's namespace, or the holder does not answer.
+    #[error("open the packet filter of the machine (is nf_tables missing from the kernel?)")]
+    Open(#[source] io::Error),
     /// The thread that talks to the kernel panicked.
     #[error("the task that writes rules has ended")]
     Task(#[source] tokio::task::JoinError),
@@ -68,9 +64,8 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), RunError> {
     let addresses = options.addresses;
-    let egress_port = holder.status().map_err(RunError::Holder)?.egress_port;
-    let proxy = Proxy::open(&machine, addresses.clone(), &options.node, egress_port).await;
-    let proxy = proxy.map_err(RunError::PacketFilter)?;
+    let proxy = Proxy::open(&machine, Some(holder.clone()), addresses.clone(), &options.node).await;
+    let proxy = proxy.map_err(RunError::Open)?;
     let zone = SharedZone::new(Zone::new(addresses.clone()).into());
     let (wanted, wants) = watch::channel(Vec::new());
     let mut tasks = JoinSet::new();
@@ -182,7 +177,7 @@ impl Routing {
         let Settled { unrouted, wake_at } = match result {
             Ok(settled) => settled,
             Err(error) => {
-                error!(%error, "the kernel refuses the rules of Services; they stay as they were");
+                error!(%error, "the rules of Services could not be changed; they stay as they were");
                 return Ok(Wake::After(RETRY));
             }
         };

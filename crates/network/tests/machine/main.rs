@@ -6,6 +6,7 @@
 
 mod api;
 mod holder;
+mod http;
 mod pods;
 mod run;
 mod services;

@@ -16,15 +16,14 @@ use windlass_network::{Addresses, proxy::Proxy};
 
 use crate::world::{Pod, World, on_own_host, run};
 
-const CLUSTER_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 5);
-const START: Timestamp = Timestamp::UNIX_EPOCH;
+pub(crate) const CLUSTER_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 5);
+pub(crate) const START: Timestamp = Timestamp::UNIX_EPOCH;
 
-async fn proxy(world: &World) -> Proxy {
-    let egress_port = world.holder.status().unwrap().egress_port;
-    Proxy::open(&world.machine, Addresses::default(), "here", egress_port).await.unwrap()
+pub(crate) async fn proxy(world: &World) -> Proxy {
+    Proxy::open(&world.machine, Some(world.holder.clone()), Addresses::default(), "here").await.unwrap()
 }
 
-fn service(proxy: &mut Proxy, spec: &Value) {
+pub(crate) fn service(proxy: &mut Proxy, spec: &Value) {
     let mut service = json!({ "metadata": { "namespace": "shop", "name": "web" }, "spec": { "clusterIP": CLUSTER_IP } });
     service["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
     proxy.service(Arc::new(serde_json::from_value(service).unwrap()));
@@ -35,7 +34,7 @@ fn web() -> Value {
 }
 
 /// The Service's slice: these pods, all ready.
-fn endpoints(proxy: &mut Proxy, pods: &[(&str, &Pod)]) {
+pub(crate) fn endpoints(proxy: &mut Proxy, pods: &[(&str, &Pod)]) {
     endpoints_over(proxy, pods, "TCP");
 }
 
@@ -50,7 +49,7 @@ fn endpoints_over(proxy: &mut Proxy, pods: &[(&str, &Pod)], protocol: &str) {
     proxy.slice(Arc::new(serde_json::from_value(slice).unwrap()));
 }
 
-fn api_pod(proxy: &mut Proxy, uid: &str, terminating: bool) {
+pub(crate) fn api_pod(proxy: &mut Proxy, uid: &str, terminating: bool) {
     let mut pod = json!({ "metadata": { "namespace": "shop", "name": uid, "uid": uid }, "spec": { "nodeName": "here" } });
     if terminating {
         pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");

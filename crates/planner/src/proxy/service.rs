@@ -7,9 +7,10 @@ use k8s_openapi::api::{
     core::v1::{Service, ServicePort, ServiceSpec},
     discovery::v1::EndpointSlice,
 };
+use windlass_api::names::ANNOTATION_SPLIT;
 
 use super::{
-    Departures, Frontend, Publication, Route, RouteKey, Scope, ServiceKey, Transport,
+    Departures, Frontend, HttpRoute, Publication, Route, RouteKey, Scope, ServiceKey, Transport,
     endpoints::{Selection, select},
 };
 
@@ -62,7 +63,10 @@ pub fn plan(
             let select = |only_node: Option<&str>| {
                 select(slices, port.name.as_deref().unwrap_or_default(), transport, only_node, departures, now)
             };
+            let first = plan.routes.len();
             plan_port(&mut plan, &key, spec, port, transport, machine, select);
+            let http = http(service, port, transport);
+            plan.routes[first..].iter_mut().for_each(|route| route.http.clone_from(&http));
         }
     }
     plan
@@ -96,7 +100,7 @@ fn plan_port(
         let Selection { backends, until } = select(only_node);
         plan.wake_at = [plan.wake_at, until].into_iter().flatten().min();
         let key = RouteKey { service: service.clone(), port_name: port.name.clone().unwrap_or_default(), transport, scope };
-        plan.routes.push(Route { key, frontends, backends, affinity_seconds: affinity(spec) });
+        plan.routes.push(Route { key, frontends, backends, affinity_seconds: affinity(spec), http: None });
     }
 }
 
@@ -147,6 +151,25 @@ fn affinity(spec: &ServiceSpec) -> Option<u32> {
     }
     let configured = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref()?.timeout_seconds);
     Some(configured.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(DEFAULT_AFFINITY_SECONDS))
+}
+
+/// What `appProtocol` and the annotation say of HTTP. See
+/// <https://kubernetes.io/docs/concepts/services-networking/service/#application-protocol>.
+fn http(service: &Service, port: &ServicePort, transport: Transport) -> Option<HttpRoute> {
+    let http2 = match port.app_protocol.as_deref() {
+        Some("http" | "kubernetes.io/ws") => false,
+        Some("kubernetes.io/h2c") => true,
+        _ => return None,
+    };
+    if transport != Transport::Tcp {
+        return None;
+    }
+    let split = service.metadata.annotations.as_ref().and_then(|annotations| annotations.get(ANNOTATION_SPLIT));
+    let shares = split.into_iter().flat_map(|split| split.split(',')).filter_map(|share| {
+        let (revision, share) = share.split_once('=')?;
+        Some((revision.trim().to_owned(), share.trim().parse().ok()?))
+    });
+    Some(HttpRoute { http2, split: shares.collect() })
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ fn route(name: &str, transport: Transport, frontend: &str, backends: &[u8], affi
     let backend =
         |&number: &u8| Backend { address: Ipv4Addr::new(10, 244, 0, number), port: 8080, pod: Some(format!("pod-{number}")) };
     let backends = backends.iter().map(backend).collect();
-    let route = Route { key: key.clone(), frontends: BTreeSet::from([frontend]), backends, affinity_seconds };
+    let route = Route { key: key.clone(), frontends: BTreeSet::from([frontend]), backends, affinity_seconds, http: None };
     Change { key, route: Some(route) }
 }
 

@@ -80,7 +80,8 @@ fn check_at(service: &Service, slices: &[EndpointSlice], departures: &Departures
         };
         let backends: Vec<_> = route.backends.iter().map(backend).collect();
         let affinity = route.affinity_seconds.map(|seconds| format!(", {seconds} s")).unwrap_or_default();
-        writeln!(text, "{}: {} -> [{}]{affinity}", route.key, frontends.join(" "), backends.join(" ")).unwrap();
+        let http = route.http.as_ref().map(|http| format!(", http/{} {:?}", 1 + u8::from(http.http2), http.split)).unwrap_or_default();
+        writeln!(text, "{}: {} -> [{}]{affinity}{http}", route.key, frontends.join(" "), backends.join(" ")).unwrap();
     }
     for publication in &plan.publications {
         writeln!(text, "host port {} -> {}", publication.host_port, show(&publication.target)).unwrap();
@@ -318,4 +319,30 @@ fn a_client_can_be_kept_with_its_backend() {
         merge(&mut spec, json!({ "sessionAffinity": "ClientIP", "sessionAffinityConfig": config }));
         check(&service(spec), &[], &Departures::default(), &expected);
     }
+}
+
+#[test]
+fn http_ports_are_routed_by_request() {
+    let spec = json!({ "ports": [
+        { "name": "web", "port": 80, "appProtocol": "http" },
+        { "name": "sockets", "port": 81, "appProtocol": "kubernetes.io/ws" },
+        { "name": "rpc", "port": 82, "appProtocol": "kubernetes.io/h2c" },
+        { "name": "other", "port": 83, "appProtocol": "https" },
+        { "name": "datagrams", "port": 84, "protocol": "UDP", "appProtocol": "http" },
+    ] });
+    let mut service = service(spec);
+    let split = "new=10, old = 90,nonsense,-=x".to_owned();
+    service.metadata.annotations = Some([(ANNOTATION_SPLIT.to_owned(), split)].into());
+    check(
+        &service,
+        &[],
+        &Departures::default(),
+        &expect![[r#"
+            shop/web/tcp/web: 10.96.0.5:80/tcp -> [], http/1 {"new": 10, "old": 90}
+            shop/web/tcp/sockets: 10.96.0.5:81/tcp -> [], http/1 {"new": 10, "old": 90}
+            shop/web/tcp/rpc: 10.96.0.5:82/tcp -> [], http/2 {"new": 10, "old": 90}
+            shop/web/tcp/other: 10.96.0.5:83/tcp -> []
+            shop/web/udp/datagrams: 10.96.0.5:84/udp -> []
+        "#]],
+    );
 }
