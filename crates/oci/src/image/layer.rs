@@ -163,3 +163,102 @@ impl<R: Read> Read for Measured<R> {
         Ok(read)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io::Write as _};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::image::content::digest_of;
+
+    /// An archive with one entry of each kind, links that lead out of it among them.
+    fn archive() -> Vec<u8> {
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut add = |kind: tar::EntryType, path: &str, link: &str, content: &str| {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_mode(0o755);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
+            header.set_size(content.len() as u64);
+            if link.is_empty() {
+                archive.append_data(&mut header, path, content.as_bytes()).unwrap();
+            } else {
+                archive.append_link(&mut header, path, link).unwrap();
+            }
+        };
+        add(tar::EntryType::Directory, "dir", "", "");
+        add(tar::EntryType::Regular, "dir/file", "", "content");
+        add(tar::EntryType::Symlink, "out", "../../../outside", "");
+        add(tar::EntryType::Regular, "out/in", "", "kept inside");
+        add(tar::EntryType::Link, "again", "dir/file", "");
+        add(tar::EntryType::Regular, "dir/.wh.file", "", "");
+        add(tar::EntryType::Regular, "dir/.wh..wh..opq", "", "");
+        add(tar::EntryType::Fifo, "fifo", "", "");
+        add(tar::EntryType::Regular, &"long/".repeat(30), "", "");
+        archive.into_inner().unwrap()
+    }
+
+    fn unpack_bytes(bytes: &[u8]) -> (tempfile::TempDir, Result<(), LayerError>) {
+        let dir = tempfile::tempdir().unwrap();
+        let (blob, target) = (dir.path().join("blob"), dir.path().join("a/b/target"));
+        fs::write(&blob, bytes).unwrap();
+        fs::create_dir_all(&target).unwrap();
+        let result = unpack(&blob, &digest_of(bytes), &target, &[], LayerLimits { bytes: 1 << 20, entries: 1000 });
+        (dir, result)
+    }
+
+    #[test]
+    fn metadata_without_end_is_refused_before_it_fills_the_memory() {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::GNULongName);
+        header.set_size(64 << 20);
+        header.set_cksum();
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.write_all(header.as_bytes()).unwrap();
+        encoder.write_all(&vec![b'a'; 64 << 20]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let blob = dir.path().join("blob");
+        fs::write(&blob, encoder.finish().unwrap()).unwrap();
+        let error = unpack(&blob, "", dir.path(), &[], LayerLimits::default()).unwrap_err();
+        assert_eq!(crate::error::chain(&error), "failed to read layer archive: entry with more than 1 MiB of metadata");
+    }
+
+    #[test]
+    fn an_archive_that_is_not_the_configured_one_is_refused() {
+        let (_dir, result) = unpack_bytes(&archive());
+        result.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("blob"), archive()).unwrap();
+        let target = dir.path().join("target");
+        fs::create_dir(&target).unwrap();
+        let result = unpack(&dir.path().join("blob"), "sha256:0", &target, &[], LayerLimits::default());
+        assert!(matches!(result, Err(LayerError::DiffId { .. })));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Damaged at random, with the checksums of headers made right again: never a panic, never a file outside.
+        #[test]
+        fn damaged_archives_stay_inside(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12)) {
+            let mut bytes = archive();
+            for (at, value) in &changes {
+                let at = at.index(bytes.len());
+                bytes[at] = *value;
+                let block = at / 512 * 512;
+                let mut header = tar::Header::from_byte_slice(&bytes[block..block + 512]).clone();
+                header.set_cksum();
+                bytes[block..block + 512].copy_from_slice(header.as_bytes());
+            }
+            let (dir, _) = unpack_bytes(&bytes);
+            let names = |path: PathBuf| fs::read_dir(path).unwrap().map(|e| e.unwrap().file_name()).collect::<Vec<_>>();
+            prop_assert_eq!(names(dir.path().join("a/b")), vec!["target"]);
+            prop_assert_eq!(names(dir.path().join("a")), vec!["b"]);
+            prop_assert_eq!(names(dir.path().to_owned()).len(), 2);
+        }
+    }
+}
