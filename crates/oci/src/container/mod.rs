@@ -26,7 +26,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use enter::main as enter_main;
-pub use exec::ExecOutput;
+pub use exec::{ExecOutput, ExecRequest, ExecSession};
 pub(crate) use pause::main as pause_main;
 pub use runtime::{Container, Exited, Runtime, RuntimeConfig, RuntimeError};
 pub use sandbox::Sandbox;

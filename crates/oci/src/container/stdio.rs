@@ -2,22 +2,18 @@
 
 use std::{
     fs::File,
-    io::{self, IoSliceMut},
-    os::{
-        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
-        unix::net::UnixListener,
-    },
+    io,
+    os::{fd::OwnedFd, unix::net::UnixListener},
     path::{Path, PathBuf},
 };
 
 use nix::{
-    cmsg_space,
     fcntl::{FcntlArg, OFlag, fcntl},
-    sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg},
     unistd::{Uid, fchown, pipe2},
 };
 
 use super::{ContainerSpec, log::Stream};
+use crate::kernel::receive_fds;
 
 /// Where the container's terminal is handed over, in its directory.
 const CONSOLE_SOCKET: &str = "console.sock";
@@ -97,18 +93,8 @@ impl Stdio {
 /// The terminal that the container's process has sent by now.
 fn receive(listener: &UnixListener) -> io::Result<OwnedFd> {
     let (socket, _) = listener.accept()?;
-    let mut bytes = [0; 256];
-    let mut slices = [IoSliceMut::new(&mut bytes)];
-    let mut control = cmsg_space!([i32; 1]);
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags)?;
-    let sent = message.cmsgs()?.find_map(|message| match message {
-        ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
-        _ => None,
-    });
-    let fd = sent.ok_or_else(|| io::Error::other("no terminal was sent"))?;
-    // SAFETY: the kernel just made this descriptor for us with the message; nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    let (_, mut fds) = receive_fds(&socket, &mut [0; 256])?;
+    fds.pop().ok_or_else(|| io::Error::other("no terminal was sent"))
 }
 
 pub(super) fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {

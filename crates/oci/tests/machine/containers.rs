@@ -2,14 +2,15 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    os::fd::OwnedFd,
     process::{Command, Stdio},
     time::Duration,
 };
 
 use oci_spec::image::ConfigBuilder;
 use windlass_oci::{
-    container::{ContainerSpec, Mount, Phase, Resources, RuntimeConfig, RuntimeError, SandboxSpec, Security},
+    container::{ContainerSpec, ExecRequest, Mount, Phase, Resources, RuntimeConfig, RuntimeError, SandboxSpec, Security},
     error::chain,
     image::{BuildEntry, BuildSource},
 };
@@ -36,6 +37,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("shut_down_leaves_nothing", shut_down_leaves_nothing),
     ("nginx_serves_and_stops", nginx_serves_and_stops),
     ("many_at_once", many_at_once),
+    ("sessions", sessions),
 ];
 
 fn output_and_exit_code() {
@@ -429,5 +431,50 @@ fn many_at_once() {
         futures::future::join_all((0..24).map(one)).await;
         assert_eq!(machine.runtime.containers(None).len(), 1);
         assert!(open_files() <= before, "{} open files, {before} before", open_files());
+    });
+}
+
+fn sessions() {
+    let machine = Machine::new();
+    run(async {
+        let id = machine.start(machine.script("sleep 1000").await).await;
+        let request =
+            |script: &str, stdin, tty| ExecRequest { command: ["sh", "-c", script].map(str::to_owned).to_vec(), stdin, tty };
+        let read = |fd: OwnedFd| {
+            let mut text = Vec::new();
+            // A terminal whose programs are gone says EIO at its end.
+            let _ = fs::File::from(fd).read_to_end(&mut text);
+            String::from_utf8(text).unwrap()
+        };
+        let request_1 = request("cat; echo err >&2; exit 3", true, false);
+        let mut session = machine.runtime.exec_session(&id, &request_1).await.unwrap();
+        fs::File::from(session.stdin.take().unwrap()).write_all(b"typed").unwrap();
+        let (stdout, stderr) = (session.stdout.try_clone().unwrap(), session.stderr.take().unwrap());
+        assert_eq!(session.wait().await.unwrap(), 3);
+        assert_eq!((read(stdout), read(stderr)), ("typed".to_owned(), "err\n".to_owned()));
+
+        let request_2 = request("read line; stty size; echo got $line; kill -9 $$", true, true);
+        let mut session = machine.runtime.exec_session(&id, &request_2).await.unwrap();
+        session.resize(100, 40).unwrap();
+        fs::File::from(session.stdin.take().unwrap()).write_all(b"it\n").unwrap();
+        let stdout = session.stdout.try_clone().unwrap();
+        let text = tokio::task::spawn_blocking(move || {
+            use nix::fcntl::{FcntlArg, OFlag, fcntl};
+            fcntl(&stdout, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+            read(stdout)
+        });
+        assert_eq!(session.wait().await.unwrap(), 137);
+        assert_eq!(text.await.unwrap(), "it\r\n40 100\r\ngot it\r\n");
+
+        let missing = ExecRequest { command: vec!["nope".into()], ..ExecRequest::default() };
+        let error = machine.runtime.exec_session(&id, &missing).await.unwrap().wait().await.unwrap_err();
+        assert!(error.to_string().ends_with("exec: \"nope\": executable file not found in $PATH"), "{error}");
+        // A session that is dropped takes its command along.
+        let dropped = machine.runtime.exec_session(&id, &request("echo up; sleep 4321", false, false)).await.unwrap();
+        let mut up = [0; 3];
+        fs::File::from(dropped.stdout.try_clone().unwrap()).read_exact(&mut up).unwrap();
+        drop(dropped);
+        let gone = ["sh", "-c", "while grep -q '[s]leep.4321' /proc/[0-9]*/cmdline; do sleep 0.01; done"].map(str::to_owned);
+        assert_eq!(machine.runtime.exec(&id, &gone, Duration::from_secs(20)).await.unwrap().exit_code, 0);
     });
 }

@@ -60,7 +60,7 @@ impl Machine {
             entry("tmp", 0o1777, BuildSource::Directory),
         ];
         for applet in
-            ["sh", "sleep", "cat", "id", "echo", "env", "ls", "touch", "kill", "hostname", "head", "stat", "grep", "yes"]
+            ["sh", "sleep", "cat", "id", "echo", "env", "ls", "touch", "kill", "hostname", "head", "stat", "grep", "yes", "stty"]
         {
             entries.push(entry(&format!("bin/{applet}"), 0o777, BuildSource::Symlink("busybox".into())));
         }
