@@ -112,7 +112,7 @@ const HEADER: &str = "\
 # m <message> [kind] [atomic]
 # <field> <protobuf number, 0 where unknown> <type> [!] [*] [flag]...
 #   type: [] for a list, {} for a map from strings, then a scalar, a special type, or a message (alias.Name in another package)
-#   ! required; * Go pointer, explicit zeros count; via=N inside the embedded message number N; go=T Go type of the scalar;
+#   ! required; * explicit zeros count; via=N inside the embedded message number N; go=T Go type of the scalar;
 #   merge[=KEY], retain, replace: patch strategy; list=map:KEYS|set|atomic; atomic: struct or map owned as a whole; default=JSON
 ";
 

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::names::ANNOTATION_LAST_APPLIED;
-use crate::schema::Message;
+use crate::schema::{self, Message};
 use crate::status::Status;
 use compare::Difference;
 use entries::Entry;
@@ -164,6 +164,8 @@ fn attempt(
     let mut merged = merge::merge(Ty::Message(message), old, config);
     if let Some(last) = &last {
         let mut owned = fields.clone();
+        // Every configuration names the object, so metadata itself never goes.
+        owned.insert(["f:metadata", "f:name"].map(str::to_owned));
         for owner in owners.iter().filter(|owner| owner.api_version == last.api_version) {
             owned.unite(&owner.fields);
         }
@@ -172,13 +174,14 @@ fn attempt(
         gone.subtract(&ty.with_named_fields(&owned));
         merge::remove(ty, &mut merged, &gone);
     }
-
     let difference = compare::compare(message, old, &merged);
     let taken = take_over(&mut owners, &difference, api_version);
     if !force && !taken.is_empty() {
         return Err(Error::Conflicts(taken));
     }
-    let unchanged = difference.is_empty();
+    // A zero that is not stored would otherwise count as a change, every time it is applied; it conflicts like any other value.
+    schema::prune(message, &mut merged);
+    let unchanged = difference.is_empty() || compare::compare(message, old, &merged).is_empty();
     let time = if unchanged { last.and_then(|last| last.time) } else { Some(entries::printed_time(writer.now)) };
     owners.push(Entry {
         manager: writer.manager.to_owned(),

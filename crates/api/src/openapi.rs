@@ -11,6 +11,7 @@ mod paths;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::discovery::{POSTED, Posted};
 use crate::kind::Kind;
 
 /// Media types by which clients ask for [`v2_protobuf`]; kubectl before 1.27 says the second, which is not a well-formed type.
@@ -40,14 +41,40 @@ impl Dialect {
     }
 }
 
+/// What one document is about.
+#[derive(Debug)]
+struct Served<'a> {
+    kinds: Vec<&'a Kind>,
+    /// Beside the kinds, what is only posted.
+    posted: Vec<&'a Posted>,
+    /// All groups and versions of the server, whichever the document is about.
+    groups: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Served<'a> {
+    /// Everything, or one group and version.
+    fn of(kinds: &'a [Kind], only: Option<(&str, &str)>) -> Self {
+        let wanted = |group: &str, version: &str| only.is_none_or(|only| only == (group, version));
+        let mut groups: Vec<(&str, &str)> = kinds.iter().map(|kind| (kind.group, kind.version)).collect();
+        groups.extend(POSTED.iter().map(|posted| (posted.group, posted.version)));
+        groups.sort_unstable();
+        groups.dedup();
+        Self {
+            kinds: kinds.iter().filter(|kind| wanted(kind.group, kind.version)).collect(),
+            posted: POSTED.iter().filter(|posted| wanted(posted.group, posted.version)).collect(),
+            groups,
+        }
+    }
+}
+
 /// `/openapi/v2` as JSON: all groups in one document.
 pub fn v2_json(kinds: &[Kind]) -> Value {
-    let kinds: Vec<&Kind> = kinds.iter().collect();
+    let served = Served::of(kinds, None);
     json!({
         "swagger": "2.0",
         "info": { "title": "Kubernetes", "version": VERSION },
-        "paths": paths::all(&kinds, Dialect::V2),
-        "definitions": models::all(&kinds, &kinds, Dialect::V2),
+        "paths": paths::all(&served, Dialect::V2),
+        "definitions": models::all(&served, Dialect::V2),
         "security": [{ "BearerToken": [] }],
         "securityDefinitions": {
             "BearerToken": { "type": "apiKey", "name": "authorization", "in": "header", "description": "Bearer Token authentication" },
@@ -62,30 +89,31 @@ pub fn v2_protobuf(kinds: &[Kind]) -> Vec<u8> {
 
 /// `/openapi/v3`: where the document of each group and version is, under an address that changes when its content does.
 pub fn v3_index(kinds: &[Kind]) -> Value {
-    let mut paths = Map::new();
-    for kind in kinds {
-        let root = root(kind.group, kind.version);
-        if !paths.contains_key(&root) {
-            let url = format!("/openapi/v3/{root}?hash={}", content_hash(kinds, kind.group, kind.version));
-            paths.insert(root, json!({ "serverRelativeURL": url }));
-        }
-    }
+    let served = Served::of(kinds, None);
+    let paths: Map<String, Value> = served
+        .groups
+        .iter()
+        .map(|(group, version)| {
+            let root = root(group, version);
+            let url = format!("/openapi/v3/{root}?hash={}", content_hash(&served, group, version));
+            (root, json!({ "serverRelativeURL": url }))
+        })
+        .collect();
     json!({ "paths": paths })
 }
 
 /// `/openapi/v3/api/v1`, `/openapi/v3/apis/apps/v1`: one group and version; `None` when nothing is served there.
 pub fn v3_document(kinds: &[Kind], group: &str, version: &str) -> Option<Value> {
-    let own: Vec<&Kind> = kinds.iter().filter(|kind| kind.group == group && kind.version == version).collect();
-    if own.is_empty() {
+    let served = Served::of(kinds, Some((group, version)));
+    if served.kinds.is_empty() && served.posted.is_empty() {
         return None;
     }
-    let all: Vec<&Kind> = kinds.iter().collect();
     Some(json!({
         "openapi": "3.0.0",
         "info": { "title": "Kubernetes", "version": VERSION },
-        "paths": paths::all(&own, Dialect::V3),
+        "paths": paths::all(&served, Dialect::V3),
         "components": {
-            "schemas": models::all(&own, &all, Dialect::V3),
+            "schemas": models::all(&served, Dialect::V3),
             "securitySchemes": {
                 "BearerToken": {
                     "type": "apiKey", "name": "authorization", "in": "header", "description": "Bearer Token authentication",
@@ -106,13 +134,16 @@ const SOURCES: &[&str] = &[
     include_str!("openapi/paths.rs"),
 ];
 
-fn content_hash(kinds: &[Kind], group: &str, version: &str) -> String {
+fn content_hash(served: &Served<'_>, group: &str, version: &str) -> String {
     let mut digest = Sha256::new();
     for source in SOURCES {
         digest.update(source);
     }
     digest.update(format!("{group}/{version}"));
-    for kind in kinds {
+    for posted in &served.posted {
+        digest.update(format!("{} {} {}", posted.group, posted.kind, posted.plural));
+    }
+    for kind in &served.kinds {
         digest.update(format!("{} {} {} {:?} {:?}", kind.group, kind.kind, kind.plural, kind.verbs, kind.subresources));
     }
     digest.finalize().iter().map(|byte| format!("{byte:02X}")).collect()

@@ -15,6 +15,7 @@ pub use prune::prune;
 
 use std::sync::OnceLock;
 
+use serde_json::Value;
 use table::Table;
 
 /// Type of a field, or of its elements where it is a list or a map.
@@ -85,7 +86,7 @@ pub struct Field {
     pub shape: Shape,
     /// Whether an object without it is incomplete; its zero value is written out.
     pub required: bool,
-    /// Whether Go holds a pointer: an explicit zero is then something a client said.
+    /// Whether an explicit zero counts, as Go holds a pointer, or writes the field even when it is empty.
     pub pointer: bool,
     /// Whether a strategic merge patch merges the list, rather than replacing it.
     pub merge: bool,
@@ -110,6 +111,22 @@ impl Field {
     /// Keys that tell the elements of a list of type `map` apart.
     pub fn list_keys(&self) -> impl Iterator<Item = &'static str> + use<> {
         self.keys.split(',').filter(|key| !key.is_empty())
+    }
+
+    /// Whether a value says something, or is only the zero of a field that was never set, which Go leaves out.
+    ///
+    /// An empty object stays where it is a message: it may be a pointer that was set, such as `emptyDir: {}`.
+    pub fn keeps(&self, value: &Value) -> bool {
+        match (self.shape, value) {
+            (_, Value::Null) => false,
+            _ if self.pointer || self.required => true,
+            (Shape::List, Value::Array(items)) => !items.is_empty(),
+            (Shape::Map, Value::Object(map)) => !map.is_empty(),
+            (Shape::One, Value::Bool(value)) => *value,
+            (Shape::One, Value::Number(number)) => number.as_i64() != Some(0),
+            (Shape::One, Value::String(text)) => !text.is_empty(),
+            _ => true,
+        }
     }
 
     /// The message of its values, where they have one.

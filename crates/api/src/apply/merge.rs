@@ -86,7 +86,7 @@ fn merge_lists(field: &'static Field, live: &[Value], applied: &[Value]) -> Valu
     Value::Array(merged)
 }
 
-/// Takes the members of a set out of a value, each with all that is in it; what is left empty by that goes too.
+/// Takes the members of a set out of a value, each with all that is in it.
 pub(super) fn remove(ty: Ty, value: &mut Value, gone: &Set) {
     match ty.atom(value) {
         Atom::Leaf => {}
@@ -95,9 +95,8 @@ pub(super) fn remove(ty: Ty, value: &mut Value, gone: &Set) {
             map.retain(|key, value| {
                 let step = format!("f:{key}");
                 let Some(below) = gone.child(&step) else { return true };
-                let was_empty = is_empty(value);
                 remove(ty.step(&step), value, below);
-                !below.is_member() && (was_empty || !is_empty(value))
+                !below.is_member()
             });
         }
         Atom::List(field, _) => remove_elements(field, value, gone),
@@ -111,12 +110,4 @@ fn remove_elements(field: &'static Field, list: &mut Value, gone: &Set) {
         remove(Ty::Element(field), item, below);
         !below.is_member()
     });
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Array(items) => items.is_empty(),
-        Value::Object(map) => map.is_empty(),
-        _ => false,
-    }
 }

@@ -6,23 +6,17 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 
-use super::models;
-use crate::kind::Kind;
+use super::{Served, models};
 
 /// Descriptions of some kinds and of all that they contain.
 #[derive(Debug)]
 pub(super) struct Descriptions(Map<String, Value>);
 
 impl Descriptions {
-    pub(super) fn of(kinds: &[&Kind]) -> Self {
+    pub(super) fn of(served: &Served<'_>) -> Self {
         let mut generator = SchemaGenerator::new(SchemaSettings::openapi3());
-        for kind in kinds {
-            read(&mut generator, kind.group, kind.version, kind.kind);
-            for subresource in kind.subresources {
-                if let Some((group, version, kind)) = models::of_subresource(*subresource) {
-                    read(&mut generator, group, version, kind);
-                }
-            }
+        for (group, version, kind) in models::roots(served) {
+            read(&mut generator, group, version, kind);
         }
         generator.subschema_for::<meta::DeleteOptions>();
         generator.subschema_for::<meta::Status>();

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::Dialect;
 use super::descriptions::Descriptions;
-use crate::kind::{Kind, Subresource};
+use super::{Dialect, Served};
+use crate::kind::Subresource;
 use crate::schema::{self, Field, ListType, Message, Shape, Type};
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
@@ -34,30 +34,33 @@ pub(super) fn of_subresource(subresource: Subresource) -> Option<(&'static str, 
     }
 }
 
-/// The models of these kinds and of all that they contain, by name. `served` are all kinds of the server: options of requests say
-/// that they belong to each of its groups.
-pub(super) fn all(kinds: &[&Kind], served: &[&Kind], dialect: Dialect) -> Value {
-    let descriptions = Descriptions::of(kinds);
+/// Group, version and kind of everything that a document is about, subresources included.
+pub(super) fn roots<'a>(served: &'a Served<'_>) -> impl Iterator<Item = (&'a str, &'a str, &'a str)> {
+    let below = served.kinds.iter().flat_map(|kind| kind.subresources).filter_map(|subresource| of_subresource(*subresource));
+    let own = served.kinds.iter().map(|kind| (kind.group, kind.version, kind.kind));
+    own.chain(served.posted.iter().map(|posted| (posted.group, posted.version, posted.kind))).chain(below)
+}
+
+/// The models of what is served and of all that it contains, by name.
+pub(super) fn all(served: &Served<'_>, dialect: Dialect) -> Value {
+    let descriptions = Descriptions::of(served);
     let mut models = Map::new();
-    for message in reachable(kinds).values() {
+    for message in reachable(served).values() {
         models.insert(message.model(), model(message, served, dialect, &descriptions));
     }
-    for (name, schema) in special(dialect) {
-        let mut schema = schema;
+    for (name, mut schema) in special(dialect) {
         describe(&mut schema, descriptions.of_model(name));
         models.insert(name.to_owned(), schema);
     }
     Value::Object(models)
 }
 
-fn reachable(kinds: &[&Kind]) -> BTreeMap<String, &'static Message> {
+fn reachable(served: &Served<'_>) -> BTreeMap<String, &'static Message> {
     let mut found: BTreeMap<String, &'static Message> = BTreeMap::new();
     let mut open: Vec<&'static Message> = Vec::new();
-    for kind in kinds {
-        open.extend(schema::message(kind.group, kind.version, kind.kind));
-        open.extend(schema::message(kind.group, kind.version, &format!("{}List", kind.kind)));
-        let below = kind.subresources.iter().filter_map(|subresource| of_subresource(*subresource));
-        open.extend(below.filter_map(|(group, version, kind)| schema::message(group, version, kind)));
+    for (group, version, kind) in roots(served) {
+        open.extend(schema::message(group, version, kind));
+        open.extend(schema::message(group, version, &format!("{kind}List")));
     }
     open.extend(["DeleteOptions", "Status", "WatchEvent"].iter().filter_map(|kind| schema::message("", "v1", kind)));
     while let Some(message) = open.pop() {
@@ -74,7 +77,7 @@ fn describe(schema: &mut Value, description: Option<&str>) {
     }
 }
 
-fn model(message: &'static Message, served: &[&Kind], dialect: Dialect, descriptions: &Descriptions) -> Value {
+fn model(message: &'static Message, served: &Served<'_>, dialect: Dialect, descriptions: &Descriptions) -> Value {
     let name = message.model();
     let mut properties = Map::new();
     for field in message.fields() {
@@ -113,13 +116,10 @@ fn model(message: &'static Message, served: &[&Kind], dialect: Dialect, descript
 const API_VERSION: &str = "Group and version of the schema that this object follows, such as apps/v1.";
 const KIND: &str = "Name of the REST resource that this object stands for, in CamelCase. It cannot be changed.";
 
-fn group_version_kinds(message: &Message, served: &[&Kind]) -> Value {
+fn group_version_kinds(message: &Message, served: &Served<'_>) -> Value {
     let one = |group: &str, version: &str| json!({ "group": group, "kind": message.name, "version": version });
     if message.package == META && matches!(message.name, "DeleteOptions" | "WatchEvent") {
-        let mut groups: Vec<(&str, &str)> = served.iter().map(|kind| (kind.group, kind.version)).collect();
-        groups.sort_unstable();
-        groups.dedup();
-        return groups.into_iter().map(|(group, version)| one(group, version)).collect();
+        return served.groups.iter().map(|(group, version)| one(group, version)).collect();
     }
     let (group, version) = message.group_version.split_once('/').unwrap_or(("", message.group_version));
     json!([one(if message.package == META { "" } else { group }, version)])

@@ -2,20 +2,27 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Dialect, models, root};
+use super::{Dialect, Served, models, root};
+use crate::discovery::Posted;
 use crate::kind::{Kind, Subresource};
 
-/// The paths of these kinds.
-pub(super) fn all(kinds: &[&Kind], dialect: Dialect) -> Value {
+/// The paths of what is served.
+pub(super) fn all(served: &Served<'_>, dialect: Dialect) -> Value {
     let mut paths = Map::new();
-    for kind in kinds {
-        Writer { kind, dialect, paths: &mut paths }.write();
+    for kind in &served.kinds {
+        let mut writer = Writer { group: kind.group, version: kind.version, dialect, paths: &mut paths };
+        writer.kind(kind);
+    }
+    for posted in &served.posted {
+        let mut writer = Writer { group: posted.group, version: posted.version, dialect, paths: &mut paths };
+        writer.posted(posted);
     }
     Value::Object(paths)
 }
 
 struct Writer<'a> {
-    kind: &'a Kind,
+    group: &'static str,
+    version: &'static str,
     dialect: Dialect,
     paths: &'a mut Map<String, Value>,
 }
@@ -30,6 +37,9 @@ struct Verb {
     action: &'static str,
     parameters: &'static [Parameter],
 }
+
+/// Group, version and kind.
+type Gvk<'a> = (&'a str, &'a str, &'a str);
 
 /// A query parameter: its name, its type and what it is for.
 type Parameter = (&'static str, &'static str, &'static str);
@@ -96,8 +106,16 @@ const PATCHES: &[&str] = &[
 ];
 
 impl Writer<'_> {
-    fn write(mut self) {
-        let kind = self.kind;
+    fn posted(&mut self, posted: &Posted) {
+        let Some(model) = models::of_kind(posted.group, posted.version, posted.kind) else { return };
+        let (namespace, scope) = if posted.namespaced { ("/namespaces/{namespace}", "Namespaced") } else { ("", "") };
+        let path = format!("/{}{namespace}/{}", root(posted.group, posted.version), posted.plural);
+        let name = format!("{scope}{}", posted.kind);
+        let gvk = (posted.group, posted.version, posted.kind);
+        self.operation(&path, &CREATE, &name, gvk, Body::Model(model.clone()), Body::Model(model));
+    }
+
+    fn kind(&mut self, kind: &Kind) {
         let Some(model) = models::of_kind(kind.group, kind.version, kind.kind) else { return };
         let list = format!("{model}List");
         let own = (kind.group, kind.version, kind.kind);
@@ -129,14 +147,13 @@ impl Writer<'_> {
             }
         }
         for subresource in kind.subresources {
-            self.subresource(&item, &name, *subresource, &model);
+            self.subresource(&item, &name, *subresource, own);
         }
     }
 
-    fn subresource(&mut self, item: &str, name: &str, subresource: Subresource, own_model: &str) {
-        let own = (self.kind.group, self.kind.version, self.kind.kind);
+    fn subresource(&mut self, item: &str, name: &str, subresource: Subresource, own: Gvk<'_>) {
         let gvk = models::of_subresource(subresource).unwrap_or(own);
-        let model = models::of_kind(gvk.0, gvk.1, gvk.2).unwrap_or_else(|| own_model.to_owned());
+        let Some(model) = models::of_kind(gvk.0, gvk.1, gvk.2) else { return };
         let (segment, suffix) = names(subresource);
         let path = format!("{item}/{segment}");
         let name = format!("{name}{suffix}");
@@ -158,13 +175,12 @@ impl Writer<'_> {
         }
     }
 
-    fn operation(&mut self, path: &str, verb: &Verb, name: &str, gvk: (&str, &str, &str), body: Body, answer: Body) {
-        let kind = self.kind;
+    fn operation(&mut self, path: &str, verb: &Verb, name: &str, gvk: Gvk<'_>, body: Body, answer: Body) {
         let mut parameters: Vec<Value> = verb.parameters.iter().map(|parameter| self.query(*parameter)).collect();
         let mut operation = json!({
             "description": format!("{} {}", verb.action, gvk.2),
-            "operationId": format!("{}{}{}{name}", verb.id, camel_group(kind.group), camel(kind.version)),
-            "tags": [format!("{}_{}", snake_group(kind.group), kind.version)],
+            "operationId": format!("{}{}{}{name}", verb.id, camel_group(self.group), camel(self.version)),
+            "tags": [format!("{}_{}", snake_group(self.group), self.version)],
             "x-kubernetes-action": verb.action,
             "x-kubernetes-group-version-kind": { "group": gvk.0, "kind": gvk.2, "version": gvk.1 },
         });

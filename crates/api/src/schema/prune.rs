@@ -4,16 +4,17 @@ use serde_json::Value;
 
 use super::{Field, Message, Shape, Type};
 
-/// Removes fields that the type does not have, and fields that are null.
+/// Removes fields that the type does not have, and fields that say nothing: null, and the zero of a field that has no other way to
+/// be unset.
 ///
-/// This is what upstream stores: a decoder into Go structs leaves unknown fields out, and takes null as never set. A null
-/// among the strings of a list or map is an empty string there.
+/// This is what upstream stores, as decoding into Go structs and encoding them again does it; so `hostNetwork: false` in a template
+/// makes no new revision, and neither does `env: []`. A null among the strings of a list or map is an empty string there.
 pub fn prune(message: &Message, object: &mut Value) {
     if let Value::Object(map) = object {
         map.retain(|key, value| match message.field(key) {
             Some(field) => {
                 prune_field(field, value);
-                !value.is_null()
+                field.keeps(value)
             }
             None => message.kind && (key == "apiVersion" || key == "kind"),
         });
@@ -66,14 +67,18 @@ mod tests {
     use crate::schema::message;
 
     #[test]
-    fn unknown_and_null_fields_go() {
+    fn what_says_nothing_goes() {
         let mut object = json!({
             "apiVersion": "v1", "kind": "Pod", "zzz": 1,
             "metadata": { "name": "p", "creationTimestamp": null, "labels": { "a": null, "b": "c" } },
             "spec": {
-                "containers": [{ "name": "a", "foo": "bar", "env": null, "args": [null], "resources": {} }],
+                "containers": [{
+                    "name": "a", "foo": "bar", "env": null, "args": [null], "resources": {}, "command": [], "image": "", "tty": false,
+                    "livenessProbe": { "initialDelaySeconds": 0, "failureThreshold": 3 },
+                }],
                 "volumes": [{ "name": "v", "emptyDir": {} }],
-                "terminationGracePeriodSeconds": 0,
+                "terminationGracePeriodSeconds": 0, "hostNetwork": false, "automountServiceAccountToken": false, "nodeSelector": {},
+                "tolerations": [],
             },
         });
         prune(message("", "v1", "Pod").expect("core has Pod"), &mut object);
@@ -83,9 +88,9 @@ mod tests {
                 "apiVersion": "v1", "kind": "Pod",
                 "metadata": { "name": "p", "labels": { "a": "", "b": "c" } },
                 "spec": {
-                    "containers": [{ "name": "a", "args": [""], "resources": {} }],
+                    "containers": [{ "name": "a", "args": [""], "resources": {}, "livenessProbe": { "failureThreshold": 3 } }],
                     "volumes": [{ "name": "v", "emptyDir": {} }],
-                    "terminationGracePeriodSeconds": 0,
+                    "terminationGracePeriodSeconds": 0, "automountServiceAccountToken": false,
                 },
             })
         );

@@ -55,7 +55,7 @@ fn fields(message: &Message, via: u32, bytes: &[u8], object: &mut Map<String, Va
         match field.shape {
             Shape::One => {
                 let value = element(field, piece)?;
-                if keeps(field, &value) {
+                if field.keeps(&value) {
                     object.insert(field.name.to_owned(), value);
                 }
             }
@@ -64,19 +64,6 @@ fn fields(message: &Message, via: u32, bytes: &[u8], object: &mut Map<String, Va
         }
     }
     Ok(())
-}
-
-/// Whether a single value says something, or is only the zero of a Go field that was never set.
-fn keeps(field: &Field, value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        _ if field.pointer || field.required => true,
-        Value::Bool(value) => *value,
-        Value::Number(number) => number.as_i64() != Some(0),
-        Value::String(text) => !text.is_empty(),
-        // An empty object is a struct without content or a pointer that was set, such as `emptyDir: {}`; both stay.
-        Value::Array(_) | Value::Object(_) => true,
-    }
 }
 
 fn list(field: &Field, piece: Piece<'_>, object: &mut Map<String, Value>) -> Result<(), Error> {
