@@ -146,9 +146,10 @@ impl Kubelet {
         }
         let exits = self.runtime.exits();
         let existing = orphans::existing(self.runtime.as_ref()).await.map_err(Error::List)?;
+        let directories = orphans::directories(&self.paths);
         tokio::select! {
             () = self.stop.cancelled() => {}
-            () = self.follow_pods(existing) => {}
+            () = self.follow_pods(existing, directories) => {}
             () = self.route_exits(exits) => {}
             () = node::keep(self) => {}
             () = gc::run(self) => {}

@@ -12,7 +12,8 @@ use windlass_oci::{
 };
 
 use crate::runtime::{
-    Container, ContainerConfig, ContainerExited, ContainerState, Error, ExecOutput, Image, RegistryAuth, Runtime, Sandbox, SandboxConfig,
+    Container, ContainerConfig, ContainerExited, ContainerState, Error, ExecOutput, Image, RegistryAuth, Runtime, Sandbox,
+    SandboxConfig,
 };
 
 /// Exits that a subscriber may be behind.
@@ -42,11 +43,7 @@ impl OciRuntime {
 }
 
 /// Tells exits on, with the pod they belong to.
-async fn forward(
-    runtime: oci::Runtime,
-    mut from: broadcast::Receiver<oci::Exited>,
-    to: broadcast::Sender<ContainerExited>,
-) {
+async fn forward(runtime: oci::Runtime, mut from: broadcast::Receiver<oci::Exited>, to: broadcast::Sender<ContainerExited>) {
     loop {
         match from.recv().await {
             Ok(exited) => {
@@ -227,7 +224,8 @@ fn numeric_id(id: i64) -> Result<u32, Error> {
 }
 
 fn note<T: serde::Serialize>(config: &T) -> Result<String, Error> {
-    serde_json::to_string(config).map_err(|e| Error::Io { doing: "failed to keep the configuration".to_owned(), source: e.into() })
+    serde_json::to_string(config)
+        .map_err(|e| Error::Io { doing: "failed to keep the configuration".to_owned(), source: e.into() })
 }
 
 /// Host of a registry as `docker login` writes it (`https://index.docker.io/v1/`).

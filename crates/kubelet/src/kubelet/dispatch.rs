@@ -16,15 +16,18 @@ use tokio::sync::{
     mpsc,
 };
 
-use super::{Kubelet, orphans};
+use super::{
+    Kubelet,
+    orphans::{self, Directories},
+};
 use crate::{
     pod::{Existing, Message, Worker, uid},
     runtime::ContainerExited,
 };
 
 impl Kubelet {
-    /// Follows the pods bound to this node. `existing` is what ran here before, by pod uid.
-    pub(super) async fn follow_pods(self: &Arc<Self>, mut existing: HashMap<String, Existing>) {
+    /// Follows the pods bound to this node. `existing` is what ran here before, by pod uid, and `directories` what it left on the disk.
+    pub(super) async fn follow_pods(self: &Arc<Self>, mut existing: HashMap<String, Existing>, mut directories: Directories) {
         let pods: Api<Pod> = Api::all(self.client.clone());
         let config = watcher::Config::default().fields(&format!("spec.nodeName={}", self.options.node_name));
         let mut events = std::pin::pin!(watcher(pods, config).default_backoff());
@@ -41,8 +44,8 @@ impl Kubelet {
                     self.forget(|uid| !listed.contains(uid));
                     if is_first_list {
                         is_first_list = false;
-                        let orphaned = std::mem::take(&mut existing);
-                        self.tasks.spawn(orphans::remove(Arc::clone(self), orphaned, std::mem::take(&mut listed)));
+                        let (orphaned, directories) = (std::mem::take(&mut existing), std::mem::take(&mut directories));
+                        self.tasks.spawn(orphans::remove(Arc::clone(self), orphaned, directories, std::mem::take(&mut listed)));
                     }
                 }
                 Ok(watcher::Event::Apply(pod)) => self.see(pod, &mut existing),

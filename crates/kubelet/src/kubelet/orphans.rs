@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -10,6 +11,7 @@ use futures::future::join_all;
 
 use super::Kubelet;
 use crate::{
+    paths::Paths,
     pod::Existing,
     runtime::{Container, ContainerState, Error, Runtime},
     volumes,
@@ -34,27 +36,33 @@ pub(super) async fn existing(runtime: &dyn Runtime) -> Result<HashMap<String, Ex
     Ok(all)
 }
 
-/// Stops and removes `orphaned`, and the directories of pods that are not among `listed`.
-pub(super) async fn remove(kubelet: Arc<Kubelet>, orphaned: HashMap<String, Existing>, listed: HashSet<String>) {
+/// Directories of pods, by uid.
+pub(super) type Directories = Vec<(String, PathBuf)>;
+
+/// Directories that are here before any pod of now has made one.
+pub(super) fn directories(paths: &Paths) -> Directories {
+    let entries = |path| std::fs::read_dir(path).into_iter().flatten().flatten();
+    let name = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+    let volumes = entries(paths.pods()).map(|entry| (name(&entry), entry.path()));
+    // `<namespace>_<name>_<uid>`
+    let logs = entries(paths.logs()).map(|entry| (name(&entry).rsplit('_').next().unwrap_or_default().to_owned(), entry.path()));
+    volumes.chain(logs).collect()
+}
+
+/// Stops and removes `orphaned`, and those of `directories` whose pods are not among `listed`.
+pub(super) async fn remove(
+    kubelet: Arc<Kubelet>,
+    orphaned: HashMap<String, Existing>,
+    mut directories: Directories,
+    listed: HashSet<String>,
+) {
     join_all(orphaned.iter().map(|(uid, existing)| stop(&kubelet, uid, existing))).await;
-    let paths = kubelet.paths.clone();
-    let removed = tokio::task::spawn_blocking(move || {
-        for entry in std::fs::read_dir(paths.pods()).into_iter().flatten().flatten() {
-            if !entry.file_name().to_str().is_some_and(|uid| listed.contains(uid)) {
-                volumes::remove(&entry.path())?;
-            }
+    directories.retain(|(uid, _)| !listed.contains(uid));
+    for (uid, path) in directories {
+        let removed = tokio::task::spawn_blocking(move || volumes::remove(&path)).await;
+        if let Ok(Err(error)) = removed {
+            tracing::warn!(%error, uid, "removing a directory of a pod that no longer exists");
         }
-        for entry in std::fs::read_dir(paths.logs()).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let uid = name.to_str().and_then(|name| name.rsplit('_').next());
-            if !uid.is_some_and(|uid| listed.contains(uid)) {
-                std::fs::remove_dir_all(entry.path())?;
-            }
-        }
-        Ok::<_, std::io::Error>(())
-    });
-    if let Ok(Err(error)) = removed.await {
-        tracing::warn!(%error, "removing the directories of pods that no longer exist");
     }
 }
 

@@ -105,7 +105,7 @@ fn patch(status: &PodStatus, known: &PodStatus) -> Value {
     let mut patch = serde_json::to_value(status).expect("a status has no keys but strings");
     let fields = patch.as_object_mut().expect("a status is an object");
     let old = serde_json::to_value(known).expect("a status has no keys but strings");
-    for field in ["reason", "message", "podIP"] {
+    for field in ["reason", "message", "podIP", "podIPs", "initContainerStatuses"] {
         if !fields.contains_key(field) && old.get(field).is_some() {
             fields.insert(field.to_owned(), Value::Null);
         }

@@ -233,8 +233,10 @@ impl Worker {
         let now = Timestamp::now();
         let known = self.known(name);
         known.busy = true;
-        // A failure (of a pull, say) keeps the attempt, so the crash before it is answered once.
-        if let Some(ended) = known.outcome().map(|outcome| outcome.finished_at).filter(|_| known.failure.is_none()) {
+        // A crash is answered once: an attempt that failed after it (for want of an image, say) was the answer already.
+        let ended = known.outcome().map(|outcome| outcome.finished_at);
+        let is_answered = known.failure.as_ref().is_some_and(|failure| ended.is_some_and(|ended| failure.at > ended));
+        if let Some(ended) = ended.filter(|_| !is_answered) {
             known.backoff = known.backoff.next(ended, now);
         }
         let pull_pause = known.failure.as_ref().filter(|failure| failure.reason == observed::ERR_IMAGE_PULL);

@@ -96,11 +96,19 @@ where
         let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
         Ok((response.status().as_u16(), location))
     };
-    tokio::pin!(connection);
+    drive(answer, connection).await
+}
+
+/// Waits for the answer while the connection does its work. A connection that has ended may have brought the answer with its end,
+/// and without one the answer is an error: so its own result says nothing.
+async fn drive<T>(answer: impl Future<Output = T>, connection: impl Future) -> T {
+    let connection = async {
+        connection.await;
+        std::future::pending().await
+    };
     tokio::select! {
-        biased;
         answer = answer => answer,
-        ended = &mut connection => Err(ended.map_or_else(|error| error.to_string(), |()| "EOF".to_owned())),
+        never = connection => never,
     }
 }
 
@@ -194,12 +202,7 @@ pub(super) async fn grpc(network: &dyn PodNetwork, address: SocketAddr, service:
             let status = trailers.get("grpc-status").and_then(|value| value.to_str().ok()).unwrap_or("0").to_owned();
             Ok::<_, String>((status, body.to_bytes()))
         };
-        tokio::pin!(connection);
-        tokio::select! {
-            biased;
-            answer = answer => answer,
-            _ = &mut connection => Err("the connection was closed".to_owned()),
-        }
+        drive(answer, connection).await
     };
     match timeout(limit, attempt).await {
         Ok(Ok((status, body))) if status == "0" && is_serving(&body) => Outcome::Success,

@@ -1,0 +1,13 @@
+//! The kubelet over the real API server, with a runtime and a network that are in memory: what it does, and what it says.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod adopted;
+mod hollow;
+mod life;
+mod network;
+mod probed;
+mod runtime;
+mod stopped;
+mod volumes;
+mod world;

@@ -1,0 +1,52 @@
+//! A pod network in memory; probes reach the loopback of the test.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use tokio::net::TcpStream;
+use windlass_kubelet::network::PodNetwork;
+
+#[derive(Default)]
+pub(crate) struct FakeNetwork {
+    addresses: Mutex<BTreeMap<String, IpAddr>>,
+    given: AtomicUsize,
+    /// Connections that every pod serves.
+    pub(crate) connections: AtomicUsize,
+}
+
+#[async_trait]
+impl PodNetwork for FakeNetwork {
+    async fn attach(&self, pod_uid: &str, _netns: &Path) -> std::io::Result<Vec<IpAddr>> {
+        let mut addresses = self.addresses.lock().unwrap();
+        let address = *addresses.entry(pod_uid.to_owned()).or_insert_with(|| {
+            let last = u8::try_from(self.given.fetch_add(1, Ordering::Relaxed)).unwrap() + 2;
+            Ipv4Addr::new(10, 0, 0, last).into()
+        });
+        Ok(vec![address])
+    }
+
+    async fn detach(&self, pod_uid: &str) -> std::io::Result<()> {
+        self.addresses.lock().unwrap().remove(pod_uid);
+        Ok(())
+    }
+
+    async fn connect(&self, address: SocketAddr) -> std::io::Result<TcpStream> {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).await
+    }
+
+    async fn connections(&self, _netns: &Path) -> std::io::Result<usize> {
+        Ok(self.connections.load(Ordering::Relaxed))
+    }
+
+    fn resolv_conf(&self, namespace: &str) -> String {
+        format!("search {namespace}.svc.cluster.local\nnameserver 10.96.0.10\n")
+    }
+}

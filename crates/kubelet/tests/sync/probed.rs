@@ -1,0 +1,55 @@
+//! Probes, over real sockets.
+
+use axum::{Router, http::StatusCode, routing::get};
+use serde_json::json;
+
+use crate::world::{World, condition, first};
+
+async fn listen(answer: StatusCode) -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let router = Router::new().route("/healthy", get(move || async move { answer }));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    port
+}
+
+#[tokio::test]
+async fn a_pod_is_ready_when_its_probe_says_so() {
+    let world = World::start().await;
+    let (good, bad) = (listen(StatusCode::OK).await, listen(StatusCode::INTERNAL_SERVER_ERROR).await);
+    let spec = |port: u16| {
+        let probe = json!({ "httpGet": { "path": "/healthy", "port": "http" }, "periodSeconds": 1 });
+        let ports = json!([{ "name": "http", "containerPort": port }]);
+        json!({ "containers": [{ "name": "web", "image": "a:1", "readinessProbe": probe, "ports": ports }] })
+    };
+    world.create("bad", spec(bad)).await;
+    world.create("good", spec(good)).await;
+    world.wait("good", "ready", |pod| condition(pod, "Ready")).await;
+    let events = world.events("bad", 5).await;
+    assert_eq!(
+        events.last().unwrap(),
+        "Warning Unhealthy spec.containers{web} Readiness probe failed: HTTP probe failed with statuscode: 500"
+    );
+    let pod = world.wait("bad", "running", |pod| crate::world::phase(pod) == "Running").await;
+    assert!(!condition(&pod, "Ready"));
+}
+
+#[tokio::test]
+async fn a_container_that_is_not_alive_is_unready_first_and_then_restarted() {
+    let world = World::start().await;
+    let probe = json!({ "exec": { "command": ["alive"] }, "periodSeconds": 1, "failureThreshold": 1 });
+    world.create("web", json!({ "containers": [{ "name": "web", "image": "a:1", "livenessProbe": probe }] })).await;
+    world.wait("web", "ready", |pod| condition(pod, "Ready")).await;
+    world.runtime.state().exec_exit_code = 1;
+    world.wait("web", "unready", |pod| !condition(pod, "Ready")).await;
+    world.runtime.state().exec_exit_code = 0;
+    let pod = world.wait("web", "restarted", |pod| first(pod).unwrap()["restartCount"] == 1 && condition(pod, "Ready")).await;
+    assert_eq!(first(&pod).unwrap()["lastState"]["terminated"]["exitCode"], 143);
+    let events = world.events("web", 8).await;
+    for event in [
+        "Warning Unhealthy spec.containers{web} Liveness probe failed: said so",
+        "Normal Killing spec.containers{web} Container web failed liveness probe, will be restarted",
+    ] {
+        assert!(events.iter().any(|found| found == event), "{events:?}");
+    }
+}

@@ -1,0 +1,90 @@
+//! Pods on their way down.
+
+use std::sync::atomic::Ordering;
+
+use kube::api::DeleteParams;
+use serde_json::json;
+
+use crate::world::{World, condition};
+
+fn stops(world: &World) -> Vec<String> {
+    let journal = world.runtime.journal();
+    journal.into_iter().filter(|line| !line.starts_with("start") && !line.starts_with("sandbox")).collect()
+}
+
+#[tokio::test]
+async fn unrouted_then_drained_then_told_to_stop() {
+    let world = World::start().await;
+    let hook = json!({ "preStop": { "exec": { "command": ["bye"] } } });
+    let spec = json!({
+        "initContainers": [{ "name": "mesh", "image": "b:1", "restartPolicy": "Always" }],
+        "containers": [{ "name": "web", "image": "a:1", "lifecycle": hook }],
+    });
+    let pod = world.create("web", spec).await;
+    world.wait("web", "ready", |pod| condition(pod, "Ready")).await;
+    world.network.connections.store(1, Ordering::Relaxed);
+    world.delete("web").await;
+    world.wait("web", "unready", |pod| !condition(pod, "Ready")).await;
+    assert_eq!(stops(&world), Vec::<String>::new(), "a route may still lead to it");
+    world.unroute("web").await;
+    world.wait("web", "unrouted", |pod| condition(pod, "windlass.dev/Unrouted")).await;
+    assert_eq!(stops(&world), Vec::<String>::new(), "a request is in flight");
+    world.network.connections.store(0, Ordering::Relaxed);
+    world.wait_gone("web").await;
+    assert_eq!(stops(&world), ["exec web bye", "stop web 0", "stop mesh 0", "remove sandbox web"]);
+    let uid = pod.metadata.uid.unwrap();
+    assert!(!world.directory.path().join("pods").join(&uid).exists());
+    world.until("without logs", |world| !world.directory.path().join(format!("pods-logs/default_web_{uid}")).exists()).await;
+    let events = world.events("web", 10).await;
+    let killing: Vec<&String> = events.iter().filter(|event| event.contains("Killing")).collect();
+    assert_eq!(
+        killing,
+        [
+            "Normal Killing spec.containers{web} Stopping container web",
+            "Normal Killing spec.initContainers{mesh} Stopping container mesh"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_pod_deleted_by_force_is_killed_at_once() {
+    let world = World::start().await;
+    world.create("web", json!({ "containers": [{ "name": "web", "image": "a:1" }] })).await;
+    world.wait("web", "ready", |pod| condition(pod, "Ready")).await;
+    world.network.connections.store(1, Ordering::Relaxed);
+    world.pods().delete("web", &DeleteParams::default().grace_period(0)).await.unwrap();
+    world.until("killed", |world| stops(world) == ["kill web 0", "remove sandbox web"]).await;
+}
+
+#[tokio::test]
+async fn a_pod_deleted_while_its_image_is_missing_goes_at_once() {
+    let world = World::start().await;
+    world.create("web", json!({ "containers": [{ "name": "web", "image": "a:nope" }] })).await;
+    world.wait("web", "waiting", |pod| crate::world::waiting(pod) == "ErrImagePull").await;
+    world.delete("web").await;
+    world.wait_gone("web").await;
+}
+
+#[tokio::test]
+async fn a_deadline_fails_the_pod() {
+    let world = World::start().await;
+    world.create("job", json!({ "activeDeadlineSeconds": 1, "containers": [{ "name": "job", "image": "a:1" }] })).await;
+    world.wait("job", "running", |pod| condition(pod, "Ready")).await;
+    world.wait("job", "unready", |pod| !condition(pod, "Ready")).await;
+    world.unroute("job").await;
+    let pod = world.wait("job", "over", |pod| crate::world::phase(pod) == "Failed").await;
+    assert_eq!(pod.status.unwrap().reason.as_deref(), Some("DeadlineExceeded"));
+}
+
+#[tokio::test]
+async fn the_machine_stops_its_pods_and_brings_them_back() {
+    let mut world = World::start().await;
+    world.create("web", json!({ "containers": [{ "name": "web", "image": "a:1" }] })).await;
+    world.wait("web", "ready", |pod| condition(pod, "Ready")).await;
+    world.kubelet.shut_down().await;
+    assert_eq!(stops(&world), ["stop web 0", "remove sandbox web"]);
+    world.wait("web", "unready", |pod| !condition(pod, "Ready")).await;
+    world.restart().await;
+    let pod = world.wait("web", "ready again", |pod| condition(pod, "Ready")).await;
+    assert_eq!(crate::world::first(&pod).unwrap()["restartCount"], 1);
+}

@@ -1,0 +1,65 @@
+//! Files of volumes: there before the container, changed while it runs.
+
+use serde_json::json;
+
+use crate::world::{World, condition};
+
+#[tokio::test]
+async fn a_config_map_changes_under_a_running_container() {
+    let world = World::start().await;
+    let spec = json!({
+        "containers": [{ "name": "web", "image": "a:1", "volumeMounts": [{ "name": "settings", "mountPath": "/etc/settings" }] }],
+        "volumes": [{ "name": "settings", "configMap": { "name": "settings" } }],
+    });
+    world.create("web", spec).await;
+    assert_eq!(
+        world.events("web", 1).await,
+        ["Warning FailedMount MountVolume.SetUp failed for volume \"settings\" : configmap \"settings\" not found"]
+    );
+    world.config("settings", json!({ "color": "blue" })).await;
+    world.wait("web", "ready", |pod| condition(pod, "Ready")).await;
+    let mount = {
+        let state = world.runtime.state();
+        let container = state.containers.values().next().unwrap();
+        container.config.mounts.iter().find(|mount| mount.container_path == "/etc/settings").unwrap().host_path.clone()
+    };
+    assert_eq!(std::fs::read_to_string(mount.join("color")).unwrap(), "blue");
+    world.config("settings", json!({ "color": "green", "size": "big" })).await;
+    world.until("updated", |_| std::fs::read_to_string(mount.join("size")).is_ok_and(|size| size == "big")).await;
+    assert_eq!(std::fs::read_to_string(mount.join("color")).unwrap(), "green");
+    assert_eq!(world.runtime.journal(), ["sandbox web", "start web 0"], "nothing was restarted");
+}
+
+#[tokio::test]
+async fn every_container_has_its_files() {
+    let world = World::start().await;
+    let spec = json!({
+        "hostAliases": [{ "ip": "1.2.3.4", "hostnames": ["db"] }],
+        "containers": [{ "name": "web", "image": "a:1", "volumeMounts": [{ "name": "work", "mountPath": "/work", "subPath": "a/b" }] }],
+        "volumes": [{ "name": "work", "emptyDir": {} }],
+    });
+    world.create("web", spec).await;
+    world.wait("web", "ready", |pod| condition(pod, "Ready")).await;
+    let mounts = world.runtime.state().containers.values().next().unwrap().config.mounts.clone();
+    let paths: Vec<&str> = mounts.iter().map(|mount| mount.container_path.as_str()).collect();
+    assert_eq!(paths, ["/work", "/etc/hosts", "/etc/resolv.conf", "/etc/hostname", "/dev/termination-log"]);
+    assert!(mounts[0].host_path.ends_with("kubernetes.io~empty-dir/work/a/b") && mounts[0].host_path.is_dir());
+    let read = |index: usize| std::fs::read_to_string(&mounts[index].host_path).unwrap();
+    assert!(read(1).contains("10.0.0.2\tweb\n") && read(1).ends_with("1.2.3.4\tdb\n"));
+    assert_eq!(read(2), "search default.svc.cluster.local\nnameserver 10.96.0.10\n");
+    assert_eq!(read(3), "web\n");
+}
+
+#[tokio::test]
+async fn tokens_of_the_service_account_are_mounted() {
+    let world = World::start().await;
+    world.config("kube-root-ca.crt", json!({ "ca.crt": "pem" })).await;
+    let pod = json!({ "metadata": { "name": "web" }, "spec": { "nodeName": "node", "containers": [{ "name": "web", "image": "a:1" }] } });
+    world.pods().create(&kube::api::PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+    world.wait("web", "ready", |pod| condition(pod, "Ready")).await;
+    let mounts = world.runtime.state().containers.values().next().unwrap().config.mounts.clone();
+    let mount = mounts.iter().find(|mount| mount.container_path == "/var/run/secrets/kubernetes.io/serviceaccount").unwrap();
+    let read = |file: &str| std::fs::read_to_string(mount.host_path.join(file)).unwrap();
+    assert_eq!((read("namespace").as_str(), read("ca.crt").as_str()), ("default", "pem"));
+    assert_eq!(read("token").split('.').count(), 3, "a JSON web token has three parts");
+}
