@@ -1,5 +1,7 @@
 //! Who may do what: `system:masters` everything, everybody else what RBAC objects in the store give.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use windlass_api::{kind, status::Status};
 
@@ -138,9 +140,9 @@ pub(crate) async fn rules(server: &Server, user: &User, namespace: &str) -> Vec<
 }
 
 /// A collection of RBAC objects; what cannot be read gives nothing.
-async fn all(server: &Server, plural: &str, namespace: &str) -> Vec<Value> {
+async fn all(server: &Server, plural: &str, namespace: &str) -> Vec<Arc<Value>> {
     let Some(kind) = kind::find(RBAC, "v1", plural) else { return Vec::new() };
-    server.registry.all(kind, namespace).await.unwrap_or_default()
+    server.registry.look_up_all(kind, namespace).await.unwrap_or_default()
 }
 
 fn binds(binding: &Value, user: &User, namespace: &str) -> bool {
@@ -163,7 +165,6 @@ async fn role_rules(server: &Server, reference: &Value, namespace: &str) -> Vec<
     let name = reference["name"].as_str().unwrap_or_default();
     let (plural, namespace) = if reference["kind"] == "ClusterRole" { ("clusterroles", "") } else { ("roles", namespace) };
     let Some(kind) = kind::find(RBAC, "v1", plural) else { return Vec::new() };
-    let Ok(Some(entry)) = server.registry.find(kind, namespace, name).await else { return Vec::new() };
-    let role = crate::registry::record::decode(&entry).unwrap_or_default();
+    let Ok(Some(role)) = server.registry.look_up(kind, namespace, name).await else { return Vec::new() };
     role["rules"].as_array().cloned().unwrap_or_default()
 }

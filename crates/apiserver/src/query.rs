@@ -26,6 +26,9 @@ pub(crate) enum FieldValidation {
 impl Query {
     /// Reads the query of a URI.
     pub(crate) fn parse(uri: &Uri) -> Result<Self, Status> {
+        if uri.query().is_none_or(str::is_empty) {
+            return Ok(Self::default());
+        }
         match Pairs::<Vec<(String, String)>>::try_from_uri(uri) {
             Ok(Pairs(pairs)) => Ok(Self(pairs)),
             Err(error) => Err(Status::request(400, "BadRequest", error.to_string())),

@@ -1,12 +1,14 @@
 //! Namespaces: nothing is made in one that does not exist or is going away.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use windlass_api::{
     kind,
     status::{Resource, Status},
 };
 
-use crate::{call::Call, metadata, registry::record};
+use crate::{call::Call, metadata};
 
 const NAMESPACES: Resource<'static> = Resource { group: "", plural: "namespaces" };
 
@@ -57,9 +59,8 @@ pub(super) fn own(namespace: &mut Value) {
     }
 }
 
-async fn find(call: &Call) -> Result<Value, Status> {
+async fn find(call: &Call) -> Result<Arc<Value>, Status> {
     let missing = || Status::not_found(NAMESPACES, &call.namespace);
     let kind = kind::find("", "v1", "namespaces").ok_or_else(missing)?;
-    let entry = call.server.registry.find(kind, "", &call.namespace).await?;
-    record::decode(&entry.ok_or_else(missing)?)
+    call.server.registry.look_up(kind, "", &call.namespace).await?.ok_or_else(missing)
 }

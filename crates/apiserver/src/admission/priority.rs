@@ -1,9 +1,11 @@
 //! A pod's priority comes from its class.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use windlass_api::{kind, status::Status};
 
-use crate::{call::Call, metadata, registry::record};
+use crate::{call::Call, metadata};
 
 /// Resolves `priorityClassName` into `priority` and `preemptionPolicy`.
 ///
@@ -40,13 +42,13 @@ pub(super) async fn admit(call: &Call, pod: &mut Value) -> Result<(), Status> {
 }
 
 /// The class of this name; for none, the one that is the default for all.
-async fn find(call: &Call, name: &str) -> Result<Option<Value>, Status> {
+async fn find(call: &Call, name: &str) -> Result<Option<Arc<Value>>, Status> {
     let Some(kind) = kind::find("scheduling.k8s.io", "v1", "priorityclasses") else { return Ok(None) };
     let registry = &call.server.registry;
     if !name.is_empty() {
-        return registry.find(kind, "", name).await?.map(|entry| record::decode(&entry)).transpose();
+        return registry.look_up(kind, "", name).await;
     }
     // There are few classes, and which is the default may change at any time.
-    let defaults = registry.all(kind, "").await?.into_iter().filter(|class| class["globalDefault"] == true);
+    let defaults = registry.look_up_all(kind, "").await?.into_iter().filter(|class| class["globalDefault"] == true);
     Ok(defaults.min_by_key(|class| class["value"].as_i64()))
 }

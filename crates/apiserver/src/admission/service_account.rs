@@ -1,9 +1,11 @@
 //! Every pod runs as a service account, with its token, the cluster's CA and its namespace in a volume.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use windlass_api::{kind, status::Status};
 
-use crate::{call::Call, metadata, registry::record};
+use crate::{call::Call, metadata};
 
 /// Where containers find the token.
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -42,9 +44,9 @@ pub(super) async fn admit(call: &Call, pod: &mut Value) -> Result<(), Status> {
     Ok(())
 }
 
-async fn find(call: &Call, name: &str) -> Result<Option<Value>, Status> {
-    let Some(kind) = kind::find("", "v1", "serviceaccounts") else { return Ok(Some(Value::Null)) };
-    call.server.registry.find(kind, &call.namespace, name).await?.map(|entry| record::decode(&entry)).transpose()
+async fn find(call: &Call, name: &str) -> Result<Option<Arc<Value>>, Status> {
+    let Some(kind) = kind::find("", "v1", "serviceaccounts") else { return Ok(Some(Arc::default())) };
+    call.server.registry.look_up(kind, &call.namespace, name).await
 }
 
 /// Adds the volume, and a mount to each container that has nothing else at that path.

@@ -1,51 +1,38 @@
-//! What selectors look at, kept for the newest writes so that many watchers decode an object once between them.
+//! What selectors look at: an object reduced to its name, its labels and the fields that may be selected.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{convert::Infallible, sync::Arc};
 
 use serde_json::{Map, Value, json};
 use windlass_api::kind::Kind;
-use windlass_storage::{Entry, Revision};
+use windlass_storage::Entry;
 
-use crate::registry::record;
+use crate::registry::{memo::Memo, record};
 
 /// Watchers are rarely further apart than this; at about 500 bytes each the cache stays under 2 MiB.
 const KEPT_REVISIONS: usize = 4096;
 
-/// The labels and selectable fields of recently read entries. A revision belongs to one key, so it is the key here.
-#[derive(Debug, Default)]
-pub(crate) struct Cache {
-    kept: Mutex<Kept>,
-}
+/// The facts of recently read entries, so that many watchers decode an object once between them.
+#[derive(Debug)]
+pub(crate) struct Cache(Memo<Value>);
 
-#[derive(Debug, Default)]
-struct Kept {
-    facts: HashMap<Revision, Arc<Value>>,
-    order: VecDeque<Revision>,
+impl Default for Cache {
+    fn default() -> Self {
+        Self(Memo::new(KEPT_REVISIONS))
+    }
 }
 
 impl Cache {
-    /// The object of this entry, reduced to its name, its labels and the fields that may be selected.
+    /// The facts of this entry; what cannot be decoded has none.
     pub(crate) fn of(&self, kind: &Kind, entry: &Entry) -> Arc<Value> {
-        let revision = entry.mod_revision;
-        if let Some(facts) = self.kept.lock().unwrap_or_else(PoisonError::into_inner).facts.get(&revision) {
-            return Arc::clone(facts);
+        let read = || {
+            let object = serde_json::from_slice(record::stored(entry)).unwrap_or_default();
+            // Kinds that share their objects share these facts too.
+            Ok::<_, Infallible>(reduce(kind.stored_kind(), &object))
+        };
+        match self.0.get_or(entry.mod_revision, read) {
+            Ok(facts) => facts,
+            Err(never) => match never {},
         }
-        let object = serde_json::from_slice(record::stored(entry)).unwrap_or_default();
-        // Kinds that share their objects share these facts too.
-        let facts = Arc::new(reduce(kind.stored_kind(), &object));
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.facts.insert(revision, Arc::clone(&facts)).is_none() {
-            kept.order.push_back(revision);
-            if kept.order.len() > KEPT_REVISIONS
-                && let Some(oldest) = kept.order.pop_front()
-            {
-                kept.facts.remove(&oldest);
-            }
-        }
-        facts
     }
 }
 

@@ -7,16 +7,24 @@ use serde_json::Value;
 use windlass_api::{events, kind::Kind, status::Status};
 use windlass_storage::{Entry, Error, Page, Range, Revision, Store};
 
+use crate::registry::memo::Memo;
+
 pub(crate) mod facts;
+mod memo;
 pub(crate) mod record;
 pub(crate) mod selection;
 pub(crate) mod view;
+
+/// As many as there are namespaces and service accounts in use at a time.
+const KEPT_DECODED: usize = 256;
 
 /// Access to objects by kind, namespace and name.
 #[derive(Debug, Clone)]
 pub(crate) struct Registry {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) facts: Arc<facts::Cache>,
+    /// Objects that admission reads with every request: namespaces, accounts, classes.
+    decoded: Arc<Memo<Value>>,
 }
 
 /// Start of the keys of a collection: all namespaces where `namespace` is empty.
@@ -57,7 +65,7 @@ pub(crate) fn too_large(asked: Revision, newest: Revision) -> Status {
 
 impl Registry {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, facts: Arc::default() }
+        Self { store, facts: Arc::default(), decoded: Arc::new(Memo::new(KEPT_DECODED)) }
     }
 
     /// The entry of an object, if it exists.
@@ -72,6 +80,19 @@ impl Registry {
     pub(crate) async fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Entry, Status> {
         let found = self.find(kind, namespace, name).await?;
         found.ok_or_else(|| Status::not_found(kind.resource(), name))
+    }
+
+    /// An object that is read much more often than it is written, if it exists.
+    pub(crate) async fn look_up(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Option<Arc<Value>>, Status> {
+        let Some(entry) = self.find(kind, namespace, name).await? else { return Ok(None) };
+        self.decoded.get_or(entry.mod_revision, || record::decode(&entry)).map(Some)
+    }
+
+    /// A small collection that is read much more often than it is written.
+    pub(crate) async fn look_up_all(&self, kind: &Kind, namespace: &str) -> Result<Vec<Arc<Value>>, Status> {
+        let range = Range { prefix: prefix(kind, namespace), ..Range::default() };
+        let Page { entries, .. } = self.store.list(range).await.map_err(|error| failed(&error))?;
+        entries.iter().map(|entry| self.decoded.get_or(entry.mod_revision, || record::decode(entry))).collect()
     }
 
     /// The whole collection, decoded, for the few who need it.

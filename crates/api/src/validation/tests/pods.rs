@@ -430,13 +430,19 @@ fn resizes() {
     let old = sized(json!({ "requests": { "cpu": "1", "ephemeral-storage": "1Gi" } }));
     for (resources, expected) in [
         (json!({ "requests": { "cpu": "2", "ephemeral-storage": "1Gi" } }), expect![[r#""#]]),
-        (json!({ "requests": { "ephemeral-storage": "1Gi" } }), expect![[r#"
+        (
+            json!({ "requests": { "ephemeral-storage": "1Gi" } }),
+            expect![[r#"
             spec: Invalid value: "": Pod QOS Class may not change as a result of resizing
             spec.containers[0].resources.requests: Forbidden: resource requests cannot be removed
-        "#]]),
-        (json!({ "requests": { "cpu": "1", "ephemeral-storage": "2Gi" } }), expect![[r#"
+        "#]],
+        ),
+        (
+            json!({ "requests": { "cpu": "1", "ephemeral-storage": "2Gi" } }),
+            expect![[r#"
             spec: Forbidden: only cpu and memory resources are mutable
-        "#]]),
+        "#]],
+        ),
     ] {
         expected.assert_eq(&super::lines(&super::super::resize(&sized(resources), &old)));
     }
