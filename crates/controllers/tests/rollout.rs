@@ -1,5 +1,6 @@
 //! Rollouts against the real API server and hollow nodes.
 
+#[allow(dead_code, reason = "each test needs some of it")]
 mod machine;
 
 use k8s_openapi::api::{

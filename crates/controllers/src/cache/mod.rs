@@ -137,11 +137,6 @@ impl<K: Object> Cache<K> {
         self.read().indices.get(index).map(|found| found.values().cloned().collect()).unwrap_or_default()
     }
 
-    /// How many objects are under an index.
-    pub(crate) fn count_under(&self, index: &Index) -> usize {
-        self.read().indices.get(index).map_or(0, BTreeMap::len)
-    }
-
     fn read(&self) -> std::sync::RwLockReadGuard<'_, State<K>> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,21 +1,28 @@
 //! A whole control plane in memory: the real API server and store, the controllers, and hollow nodes.
 
-use std::sync::Arc;
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
-use k8s_openapi::api::{
-    apps::v1::{Deployment, ReplicaSet},
-    core::v1::{Event, Pod},
+use k8s_openapi::{
+    ClusterResourceScope, NamespaceResourceScope,
+    api::{
+        apps::v1::{Deployment, ReplicaSet},
+        core::v1::{Event, Node, Pod, ServiceAccount},
+    },
 };
 use kube::{
     Api, Client,
     api::{ListParams, Patch, PatchParams, PostParams},
     runtime::wait::{Condition, await_condition},
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use windlass_apiserver::{ApiServer, pki::Pki};
 use windlass_controllers::Options;
+
+/// How long anything may take; far more than it does.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Everything that runs; it ends with the test.
 pub(crate) struct Machine {
@@ -39,6 +46,8 @@ impl Machine {
             let client = Client::new(machine.server.in_process("system:node"), "default");
             machine.tasks.spawn(windlass_kubelet::hollow::run(client, names, machine.stop.clone()));
         }
+        // Pods can be made from now on.
+        machine.until("default", |account: Option<&ServiceAccount>| account.is_some()).await;
         machine
     }
 
@@ -51,18 +60,14 @@ impl Machine {
     /// Every object of a kind in the namespace `default`.
     pub(crate) fn api<K>(&self) -> Api<K>
     where
-        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
         Api::namespaced(self.client.clone(), "default")
     }
 
     pub(crate) async fn create<K>(&self, value: Value) -> K
     where
-        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-            + serde::Serialize
-            + serde::de::DeserializeOwned
-            + Clone
-            + std::fmt::Debug,
+        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + serde::Serialize + DeserializeOwned + Clone + Debug,
     {
         let object: K = serde_json::from_value(value).unwrap();
         self.api::<K>().create(&PostParams::default(), &object).await.unwrap()
@@ -70,39 +75,56 @@ impl Machine {
 
     pub(crate) async fn patch<K>(&self, name: &str, change: Value) -> K
     where
-        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-            + serde::de::DeserializeOwned
-            + Clone
-            + std::fmt::Debug,
+        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug,
     {
         self.api::<K>().patch(name, &PatchParams::default(), &Patch::Merge(&change)).await.unwrap()
     }
 
-    /// Waits for an object to fulfil a condition, by its watch.
+    /// Waits for an object in `default` to fulfil a condition, by its watch.
     pub(crate) async fn until<K>(&self, name: &str, condition: impl Condition<K>)
     where
-        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-            + serde::de::DeserializeOwned
-            + Clone
-            + std::fmt::Debug
-            + Send
-            + 'static,
+        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug + Send + 'static,
     {
-        let limit = std::time::Duration::from_secs(20);
-        let waiting = await_condition(self.api::<K>(), name, condition);
-        if let Ok(found) = tokio::time::timeout(limit, waiting).await {
+        self.until_in::<K>("default", name, condition).await;
+    }
+
+    /// Waits for an object in any namespace.
+    pub(crate) async fn until_in<K>(&self, namespace: &str, name: &str, condition: impl Condition<K>)
+    where
+        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug + Send + 'static,
+    {
+        self.wait(Api::namespaced(self.client.clone(), namespace), name, condition).await;
+    }
+
+    /// Waits for an object without a namespace.
+    pub(crate) async fn until_cluster<K>(&self, name: &str, condition: impl Condition<K>)
+    where
+        K: kube::Resource<DynamicType = (), Scope = ClusterResourceScope> + DeserializeOwned + Clone + Debug + Send + 'static,
+    {
+        self.wait(Api::all(self.client.clone()), name, condition).await;
+    }
+
+    async fn wait<K>(&self, api: Api<K>, name: &str, condition: impl Condition<K>)
+    where
+        K: kube::Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + 'static,
+    {
+        if let Ok(found) = tokio::time::timeout(LIMIT, await_condition(api, name, condition)).await {
             found.unwrap();
             return;
         }
-        panic!("{name} is not what it should be after {limit:?}: {}", self.dump().await);
+        panic!("{name} is not what it should be after {LIMIT:?}: {}", self.dump().await);
+    }
+
+    /// Puts a label on a node.
+    pub(crate) async fn label_node(&self, name: &str, label: &str, value: &str) {
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        let change = json!({"metadata": {"labels": {label: value}}});
+        nodes.patch(name, &PatchParams::default(), &Patch::Merge(&change)).await.unwrap();
     }
 
     pub(crate) async fn list<K>(&self) -> Vec<K>
     where
-        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-            + serde::de::DeserializeOwned
-            + Clone
-            + std::fmt::Debug,
+        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug,
     {
         self.api::<K>().list(&ListParams::default()).await.unwrap().items
     }

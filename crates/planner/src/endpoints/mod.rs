@@ -16,7 +16,7 @@ use windlass_api::selector::Selector;
 
 pub use self::{
     address::{Backend, Port, backends},
-    object::{plan as plan_endpoints, EndpointsPlan},
+    object::{EndpointsPlan, plan as plan_endpoints},
     slices::{Action, MAX_ENDPOINTS_A_SLICE, Reason, SlicesPlan, Step, plan as plan_slices},
 };
 use crate::{owner, replica};
@@ -83,6 +83,8 @@ fn selected<'a>(service: &'a Service, pods: &'a [Arc<Pod>]) -> impl Iterator<Ite
     let selector = selector(service).unwrap_or_else(Selector::nothing);
     let namespace = owner::namespace(&service.metadata);
     pods.iter().filter(move |pod| {
-        owner::namespace(&pod.metadata) == namespace && !replica::is_finished(pod) && selector.matches(&pod.metadata.labels.as_ref())
+        owner::namespace(&pod.metadata) == namespace
+            && !replica::is_finished(pod)
+            && selector.matches(&pod.metadata.labels.as_ref())
     })
 }

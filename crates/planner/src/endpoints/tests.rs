@@ -47,7 +47,11 @@ fn summary(plan: &SlicesPlan) -> String {
             Action::Delete(slice) => ("delete", &**slice),
         };
         let endpoints = slice.endpoints.as_deref().unwrap_or_default();
-        let shown = if endpoints.len() > 5 { format!("{} endpoints", endpoints.len()) } else { endpoints.iter().map(line).collect::<Vec<_>>().join("; ") };
+        let shown = if endpoints.len() > 5 {
+            format!("{} endpoints", endpoints.len())
+        } else {
+            endpoints.iter().map(line).collect::<Vec<_>>().join("; ")
+        };
         let ports: Vec<i32> = slice.ports.iter().flatten().filter_map(|port| port.port).collect();
         format!("{verb} {:?} {} {ports:?}: {shown}", step.reason, slice.address_type)
     });
@@ -79,8 +83,22 @@ fn carry_out(plan: SlicesPlan, slices: &mut Vec<Arc<EndpointSlice>>, made: &mut 
 #[test]
 fn a_pod_that_leaves_is_not_ready_at_once_but_may_still_serve() {
     let pods = [pod(1, true, false), pod(2, false, false), pod(3, true, true), pod(4, false, true)];
-    check(&service(json!({})), &pods, &[], expect!["create NoRoom IPv4 [8080]: 10.0.0.1 ready+serving; 10.0.0.2 ; 10.0.0.3 serving+terminating; 10.0.0.4 terminating"]);
-    check(&service(json!({"publishNotReadyAddresses": true})), &pods, &[], expect!["create NoRoom IPv4 [8080]: 10.0.0.1 ready+serving; 10.0.0.2 ready; 10.0.0.3 ready+serving+terminating; 10.0.0.4 ready+terminating"]);
+    check(
+        &service(json!({})),
+        &pods,
+        &[],
+        expect![
+            "create NoRoom IPv4 [8080]: 10.0.0.1 ready+serving; 10.0.0.2 ; 10.0.0.3 serving+terminating; 10.0.0.4 terminating"
+        ],
+    );
+    check(
+        &service(json!({"publishNotReadyAddresses": true})),
+        &pods,
+        &[],
+        expect![
+            "create NoRoom IPv4 [8080]: 10.0.0.1 ready+serving; 10.0.0.2 ready; 10.0.0.3 ready+serving+terminating; 10.0.0.4 ready+terminating"
+        ],
+    );
 }
 
 #[test]
@@ -104,10 +122,15 @@ fn one_change_rewrites_one_slice() {
     let service = service(json!({}));
     let mut pods: Vec<Arc<Pod>> = (0..250).map(|number| pod(number, true, false)).collect();
     let (mut slices, mut made) = (Vec::new(), 0);
-    check(&service, &pods, &slices, expect![[r#"
+    check(
+        &service,
+        &pods,
+        &slices,
+        expect![[r#"
         create NoRoom IPv4 [8080]: 100 endpoints
         create NoRoom IPv4 [8080]: 100 endpoints
-        create NoRoom IPv4 [8080]: 50 endpoints"#]]);
+        create NoRoom IPv4 [8080]: 50 endpoints"#]],
+    );
     carry_out(plan_slices(&Snapshot { service: &service, pods: &pods, slices: &slices }), &mut slices, &mut made);
     pods[120] = pod(120, true, true);
     check(&service, &pods, &slices, expect!["update Changed IPv4 [8080]: 100 endpoints"]);
@@ -117,15 +140,21 @@ fn one_change_rewrites_one_slice() {
     check(&service, &pods, &slices, expect!["update Changed IPv4 [8080]: 100 endpoints"]);
     carry_out(plan_slices(&Snapshot { service: &service, pods: &pods, slices: &slices }), &mut slices, &mut made);
     pods.truncate(60);
-    check(&service, &pods, &slices, expect![[r#"
+    check(
+        &service,
+        &pods,
+        &slices,
+        expect![[r#"
         update Changed IPv4 [8080]: 60 endpoints
         delete Empty IPv4 [8080]: 100 endpoints
-        delete Empty IPv4 [8080]: 50 endpoints"#]]);
+        delete Empty IPv4 [8080]: 50 endpoints"#]],
+    );
 }
 
 #[test]
 fn headless_services_and_hostnames() {
-    let plan = plan_slices(&Snapshot { service: &service(json!({"clusterIP": "None"})), pods: &[pod(1, true, false)], slices: &[] });
+    let plan =
+        plan_slices(&Snapshot { service: &service(json!({"clusterIP": "None"})), pods: &[pod(1, true, false)], slices: &[] });
     let Action::Create(slice) = &plan.steps[0].action else { panic!("a slice is made") };
     expect![[r#"
         Some(
@@ -136,7 +165,8 @@ fn headless_services_and_hostnames() {
                 "tier": "front",
             },
         )
-    "#]].assert_debug_eq(&slice.metadata.labels);
+    "#]]
+    .assert_debug_eq(&slice.metadata.labels);
     assert_eq!(slice.endpoints.as_ref().unwrap()[0].hostname.as_deref(), Some("first"));
 }
 
@@ -156,6 +186,8 @@ fn endpoints_hold_ready_and_not_ready_addresses() {
 
 #[test]
 fn a_pod_without_the_named_port_has_none() {
-    let service = service(json!({"ports": [{"name": "admin", "port": 81, "targetPort": "admin"}, {"name": "http", "port": 80, "targetPort": 8080}]}));
+    let service = service(
+        json!({"ports": [{"name": "admin", "port": 81, "targetPort": "admin"}, {"name": "http", "port": 80, "targetPort": 8080}]}),
+    );
     check(&service, &[pod(1, true, false)], &[], expect!["create NoRoom IPv4 [8080]: 10.0.0.1 ready+serving"]);
 }

@@ -64,11 +64,8 @@ pub(super) fn rejections(candidate: &Candidate<'_>, node: &NodeState) -> Vec<Rej
 }
 
 fn tolerates_cordon(candidate: &Candidate<'_>) -> bool {
-    let cordon = Taint {
-        key: "node.kubernetes.io/unschedulable".to_owned(),
-        effect: "NoSchedule".to_owned(),
-        ..Taint::default()
-    };
+    let cordon =
+        Taint { key: "node.kubernetes.io/unschedulable".to_owned(), effect: "NoSchedule".to_owned(), ..Taint::default() };
     candidate.spec.tolerations.iter().flatten().any(|toleration| node::tolerates(toleration, &cordon))
 }
 

@@ -83,7 +83,8 @@ fn raw<'a>(candidate: &Candidate<'_>, node: &'a NodeState) -> Raw<'a> {
 fn preference(spec: &PodSpec, node: &Node) -> i64 {
     let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
     let preferred = affinity.and_then(|affinity| affinity.preferred_during_scheduling_ignored_during_execution.as_ref());
-    let fulfilled = preferred.into_iter().flatten().filter(|term| node::matches_terms(std::slice::from_ref(&term.preference), node));
+    let fulfilled =
+        preferred.into_iter().flatten().filter(|term| node::matches_terms(std::slice::from_ref(&term.preference), node));
     fulfilled.map(|term| i64::from(term.weight)).sum()
 }
 

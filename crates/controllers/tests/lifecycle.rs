@@ -1,0 +1,127 @@
+//! How things come to an end, and what else goes with them.
+
+#[allow(dead_code, reason = "each test needs some of it")]
+mod machine;
+
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet},
+    core::v1::{Endpoints, Namespace, Pod, Service, ServiceAccount},
+    discovery::v1::EndpointSlice,
+};
+use kube::{
+    Api,
+    api::{DeleteParams, ObjectMeta, PostParams},
+    runtime::conditions::is_deleted,
+};
+use serde_json::json;
+
+use self::machine::{Machine, names, rolled_out, web};
+
+async fn delete_web(machine: &Machine, how: DeleteParams) {
+    machine.api::<Deployment>().delete("web", &how).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_deployment_owns_goes_after_it() {
+    let machine = Machine::start(1).await;
+    machine.create::<Deployment>(web(3, "v1")).await;
+    machine.until("web", rolled_out).await;
+    let pods = machine.list::<Pod>().await;
+    delete_web(&machine, DeleteParams::background()).await;
+    for pod in &pods {
+        machine.until(pod.metadata.name.as_ref().unwrap(), is_deleted::<Pod>(pod.metadata.uid.as_ref().unwrap())).await;
+    }
+    assert_eq!(names(&machine.list::<ReplicaSet>().await), [String::new(); 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_the_foreground_the_deployment_goes_last() {
+    let machine = Machine::start(1).await;
+    machine.create::<Deployment>(web(2, "v1")).await;
+    machine.until("web", rolled_out).await;
+    let uid = machine.api::<Deployment>().get("web").await.unwrap().metadata.uid.unwrap();
+    delete_web(&machine, DeleteParams::foreground()).await;
+    machine.until("web", is_deleted::<Deployment>(&uid)).await;
+    assert_eq!(names(&machine.list::<ReplicaSet>().await), [String::new(); 0]);
+    assert_eq!(names(&machine.list::<Pod>().await), [String::new(); 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orphans_stay_and_are_adopted_by_a_deployment_of_the_same_template() {
+    let machine = Machine::start(1).await;
+    machine.create::<Deployment>(web(2, "v1")).await;
+    machine.until("web", rolled_out).await;
+    let (sets, pods) = (machine.list::<ReplicaSet>().await, machine.list::<Pod>().await);
+    let uid = machine.api::<Deployment>().get("web").await.unwrap().metadata.uid.unwrap();
+    delete_web(&machine, DeleteParams::orphan()).await;
+    machine.until("web", is_deleted::<Deployment>(&uid)).await;
+    assert_eq!(names(&machine.list::<Pod>().await), names(&pods));
+    machine.create::<Deployment>(web(2, "v1")).await;
+    machine.until("web", rolled_out).await;
+    assert_eq!(names(&machine.list::<ReplicaSet>().await), names(&sets));
+    assert_eq!(names(&machine.list::<Pod>().await), names(&pods));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_takes_everything_in_it_along() {
+    let machine = Machine::start(1).await;
+    let namespaces: Api<Namespace> = Api::all(machine.client.clone());
+    let metadata = ObjectMeta { name: Some("old".to_owned()), ..ObjectMeta::default() };
+    let namespace = Namespace { metadata, ..Namespace::default() };
+    let uid = namespaces.create(&PostParams::default(), &namespace).await.unwrap().metadata.uid.unwrap();
+    machine.until_in::<ServiceAccount>("old", "default", |object: Option<&ServiceAccount>| object.is_some()).await;
+    let inside: Api<Deployment> = Api::namespaced(machine.client.clone(), "old");
+    inside.create(&PostParams::default(), &serde_json::from_value(web(2, "v1")).unwrap()).await.unwrap();
+    machine.until_in::<Deployment>("old", "web", rolled_out).await;
+    namespaces.delete("old", &DeleteParams::default()).await.unwrap();
+    machine.until_cluster("old", is_deleted::<Namespace>(&uid)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_fits_nowhere_says_why_and_is_placed_when_it_does() {
+    let machine = Machine::start(1).await;
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "picky"},
+        "spec": {"nodeSelector": {"disk": "fast"}, "containers": [{"name": "c", "image": "i"}]}
+    });
+    machine.create::<Pod>(pod).await;
+    let message = "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector. no new claims to deallocate, \
+                   preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.";
+    let says = move |pod: Option<&Pod>| {
+        let conditions = pod.and_then(|pod| pod.status.as_ref()?.conditions.clone()).unwrap_or_default();
+        conditions.iter().any(|condition| {
+            condition.reason.as_deref() == Some("Unschedulable") && condition.message.as_deref() == Some(message)
+        })
+    };
+    machine.until("picky", says).await;
+    machine.label_node("node-1", "disk", "fast").await;
+    machine.until("picky", kube::runtime::conditions::is_pod_running()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endpoints_follow_pods_and_go_with_their_service() {
+    let machine = Machine::start(1).await;
+    machine.create::<Deployment>(web(2, "v1")).await;
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}
+    });
+    let service = machine.create::<Service>(service).await;
+    let ready = |count: usize| {
+        move |endpoints: Option<&Endpoints>| {
+            let subsets = endpoints.and_then(|endpoints| endpoints.subsets.clone()).unwrap_or_default();
+            subsets.iter().flat_map(|subset| subset.addresses.iter().flatten()).count() == count
+        }
+    };
+    machine.until("web", ready(2)).await;
+    machine.patch::<Deployment>("web", json!({"spec": {"replicas": 5}})).await;
+    machine.until("web", ready(5)).await;
+    let slices = machine.list::<EndpointSlice>().await;
+    let slices: Vec<&EndpointSlice> =
+        slices.iter().filter(|slice| slice.metadata.name.as_ref().unwrap().starts_with("web-")).collect();
+    assert_eq!(slices.len(), 1);
+    let (name, uid) = (slices[0].metadata.name.clone().unwrap(), slices[0].metadata.uid.clone().unwrap());
+    machine.api::<Service>().delete(&service.metadata.name.unwrap(), &DeleteParams::default()).await.unwrap();
+    machine.until(&name, is_deleted::<EndpointSlice>(&uid)).await;
+    machine.until("web", |endpoints: Option<&Endpoints>| endpoints.is_none()).await;
+}
