@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     cgroup::Cgroups,
-    image::{ImageStore, LayerLimits, MirrorTable, StoreError},
+    image::{ImageStore, LayerLimits, MirrorTable, StoreError, digest_of},
 };
 
 /// Exits that a subscriber may be behind; beyond that it is told so and lists instead.
@@ -35,7 +35,8 @@ const EXITS: usize = 1024;
 pub struct RuntimeConfig {
     /// Images, layers, containers and sandboxes.
     pub data_dir: PathBuf,
-    /// The machine's control group, below which sandboxes have theirs: `windlass`.
+    /// The machine's control group, below which sandboxes have theirs. By default named after the data directory, as there
+    /// may be several machines on one host: `windlass-1f0c59ab`.
     pub cgroup_root: String,
     /// Registry mirrors.
     pub mirrors: MirrorTable,
@@ -49,10 +50,13 @@ pub struct RuntimeConfig {
 
 impl RuntimeConfig {
     /// Defaults for everything but the place.
-    pub fn new(data_dir: impl Into<PathBuf>, cgroup_root: impl Into<String>) -> Self {
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        let data_dir = data_dir.into();
+        let digest = digest_of(data_dir.as_os_str().as_encoded_bytes());
+        let short = digest.trim_start_matches("sha256:").get(..8).unwrap_or_default();
         Self {
-            data_dir: data_dir.into(),
-            cgroup_root: cgroup_root.into(),
+            cgroup_root: format!("windlass-{short}"),
+            data_dir,
             mirrors: MirrorTable::default(),
             layer_limits: LayerLimits::default(),
             host_netns: None,
@@ -178,8 +182,12 @@ impl Runtime {
     ///
     /// # Errors
     /// When a directory cannot be made or read.
-    pub fn open(config: RuntimeConfig) -> Result<Self, RuntimeError> {
-        let doing = |source| RuntimeError::Io { doing: format!("failed to open {}", config.data_dir.display()), source };
+    pub fn open(mut config: RuntimeConfig) -> Result<Self, RuntimeError> {
+        let place = config.data_dir.clone();
+        let doing = |source| RuntimeError::Io { doing: format!("failed to open {}", place.display()), source };
+        fs::create_dir_all(&place).map_err(doing)?;
+        // Shims have another working directory.
+        config.data_dir = fs::canonicalize(&place).map_err(doing)?;
         let images = ImageStore::open(&config.data_dir, config.mirrors.clone(), config.layer_limits)?;
         let (sandboxes_dir, containers_dir) = (config.data_dir.join("sandboxes"), config.data_dir.join("containers"));
         for dir in [&sandboxes_dir, &containers_dir] {
@@ -196,7 +204,7 @@ impl Runtime {
             known: Mutex::default(),
             exits,
             watcher: OnceLock::new(),
-            config: config.clone(),
+            config,
         });
         let weak = Arc::downgrade(&inner);
         let ended = move |id: &str| {

@@ -17,6 +17,7 @@ mod store;
 
 pub use build::{BuildEntry, BuildSource};
 pub use content::ContentError;
+pub(crate) use content::digest_of;
 pub use layer::{LayerError, LayerLimits};
 pub use mirror::{MirrorError, MirrorTable};
 pub use name::{ImageName, NameError};

@@ -229,8 +229,8 @@ fn adoption() {
 pub(crate) const VICTIM: &str = "--victim";
 
 /// Starts two containers, one of which ends when its machine is dead, says their ids, and waits to be killed.
-pub(crate) fn be_killed(data_dir: &str, cgroup: &str) -> ! {
-    let machine = Machine::of(RuntimeConfig::new(data_dir, cgroup));
+pub(crate) fn be_killed(data_dir: &str) -> ! {
+    let machine = Machine::of(RuntimeConfig::new(data_dir));
     run(async {
         let stays =
             machine.start(machine.script("echo begin; while [ ! -e /tmp/stop ]; do sleep 0.02; done; echo end").await).await;
@@ -249,12 +249,8 @@ pub(crate) fn be_killed(data_dir: &str, cgroup: &str) -> ! {
 fn containers_outlive_a_killed_machine() {
     let mut machine = Machine::new();
     fs::write(machine.config.data_dir.join("alive"), "").unwrap();
-    let mut victim = Command::new("/proc/self/exe")
-        .arg(VICTIM)
-        .args([machine.config.data_dir.as_os_str(), machine.config.cgroup_root.as_ref()])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut victim =
+        Command::new("/proc/self/exe").arg(VICTIM).arg(&machine.config.data_dir).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(victim.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let [stays, ends, log]: [String; 3] = line.split_whitespace().map(str::to_owned).collect::<Vec<_>>().try_into().unwrap();

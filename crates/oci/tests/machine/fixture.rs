@@ -3,7 +3,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -31,10 +30,8 @@ impl Machine {
     }
 
     pub(crate) fn with_mirrors(mirrors: MirrorTable) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
         let dir = tempfile::tempdir().unwrap();
-        let cgroup = format!("windlass-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
-        let mut config = RuntimeConfig::new(dir.path().join("data"), cgroup);
+        let mut config = RuntimeConfig::new(dir.path().join("data"));
         config.mirrors = mirrors;
         let runtime = Runtime::open(config.clone()).unwrap();
         Self { dir, config, runtime }

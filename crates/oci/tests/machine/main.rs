@@ -43,10 +43,10 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     rustls::crypto::ring::default_provider().install_default().expect("the first provider");
-    if let [mode, data_dir, cgroup] = args.as_slice()
+    if let [mode, data_dir] = args.as_slice()
         && mode == containers::VICTIM
     {
-        containers::be_killed(data_dir, cgroup);
+        containers::be_killed(data_dir);
     }
     for (name, test) in tests.iter().filter(|(name, _)| wanted(name)) {
         let start = Instant::now();

@@ -17,9 +17,6 @@ use super::{machine::Machine, nodes::LocalNode, pod_network::Connected};
 /// Port of the API inside the machine, where pods reach it.
 const API_PORT: u16 = 6443;
 
-/// The machine's control group, on every hierarchy that there is.
-const CGROUP: &str = "windlass";
-
 /// What runs containers, and what to end last.
 pub(crate) struct Containers {
     holder: Holder,
@@ -51,7 +48,7 @@ impl Containers {
         let listener = namespace.listen(api).await.and_then(tokio::net::TcpListener::into_std);
         machine.serve(listener.with_context(|| format!("cannot listen on {api} inside the machine"))?);
 
-        let mut config = RuntimeConfig::new(data_dir.join("containers"), CGROUP);
+        let mut config = RuntimeConfig::new(data_dir.join("containers"));
         config.mirrors = mirrors(options)?;
         config.host_netns = Some(PathBuf::from(format!("/proc/{}/ns/net", holder.pid())));
         let runtime = Runtime::open(config).context("cannot open the container runtime")?;
@@ -86,9 +83,12 @@ impl Containers {
         Ok(())
     }
 
-    /// Stops all pods within their grace.
+    /// Stops all pods within their grace, and leaves nothing of them on the host.
     pub(crate) async fn stop_pods(&self) {
         self.kubelet.shut_down().await;
+        if let Err(error) = self.runtime.inner().shut_down().await {
+            tracing::warn!(error = windlass_oci::error::chain(&error), "something of a container is left");
+        }
     }
 
     /// Ends the namespaces, and with them every mount, link and rule of the machine.
