@@ -1,3 +1,5 @@
+//! Names of a small cluster, and what they answer.
+
 use serde_json::{Value, json};
 
 use super::*;

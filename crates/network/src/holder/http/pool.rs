@@ -120,11 +120,9 @@ impl Backend {
                 return;
             }
             let now = Instant::now();
-            let mut idle = backend.idle.borrow_mut();
-            if idle.len() < MAX_IDLE {
-                idle.push((sender, now));
+            if backend.idle.borrow().len() < MAX_IDLE {
+                backend.idle.borrow_mut().push((sender, now));
             }
-            drop(idle);
             tokio::time::sleep(IDLE).await;
             backend.idle.borrow_mut().retain(|(_, since)| *since > now);
         }));

@@ -1,3 +1,5 @@
+//! Rules as the kernel lists them, after each way there.
+
 use std::process::Command;
 
 use expect_test::{Expect, expect};

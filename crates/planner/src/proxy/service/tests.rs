@@ -1,3 +1,5 @@
+//! Plans of one Service, as text.
+
 use std::fmt::Write as _;
 
 use expect_test::{Expect, expect};
