@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 use crate::names::ANNOTATION_LAST_APPLIED;
 use crate::schema::{self, Message};
 use crate::status::Status;
-use compare::Difference;
 use entries::Entry;
 use set::Set;
 use types::Ty;
@@ -174,14 +173,17 @@ fn attempt(
         gone.subtract(&ty.with_named_fields(&owned));
         merge::remove(ty, &mut merged, &gone);
     }
-    let difference = compare::compare(message, old, &merged);
-    let taken = take_over(&mut owners, &difference, api_version);
+    let written = compare::compare(message, old, &merged).written();
+    schema::prune(message, &mut merged);
+    let stored = compare::compare(message, old, &merged);
+    // A zero that is not stored conflicts where it takes something away, and is no change where there was nothing.
+    let mut touched = stored.written();
+    touched.unite(&stored.removed);
+    let taken = take_over(&mut owners, &written.intersection(&touched), &stored.removed, api_version);
     if !force && !taken.is_empty() {
         return Err(Error::Conflicts(taken));
     }
-    // A zero that is not stored would otherwise count as a change, every time it is applied; it conflicts like any other value.
-    schema::prune(message, &mut merged);
-    let unchanged = difference.is_empty() || compare::compare(message, old, &merged).is_empty();
+    let unchanged = stored.is_empty();
     let time = if unchanged { last.and_then(|last| last.time) } else { Some(entries::printed_time(writer.now)) };
     owners.push(Entry {
         manager: writer.manager.to_owned(),
@@ -208,17 +210,16 @@ fn reset_field(subresource: &str) -> &'static str {
 }
 
 /// Takes from all owners what a write changed or removed, and tells whose fields it changed.
-fn take_over(owners: &mut [Entry], difference: &Difference, api_version: &str) -> Vec<Conflict> {
-    let written = difference.written();
+fn take_over(owners: &mut [Entry], written: &Set, removed: &Set, api_version: &str) -> Vec<Conflict> {
     let mut conflicts = Vec::new();
     for owner in owners.iter_mut().filter(|owner| owner.api_version == api_version) {
-        let taken = owner.fields.intersection(&written);
+        let taken = owner.fields.intersection(written);
         if !taken.is_empty() {
             let name = owner.printed();
             conflicts.extend(taken.paths().into_iter().map(|field| Conflict { owner: name.clone(), field }));
             owner.fields.subtract(&taken);
         }
-        owner.fields.subtract(&difference.removed);
+        owner.fields.subtract(removed);
     }
     conflicts
 }
@@ -279,8 +280,8 @@ pub fn track_update(message: &'static Message, old: Option<&Value>, new: &mut Va
             .unwrap_or_default(),
     };
     let api_version = new.get("apiVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
-    take_over(&mut owners, &difference, &api_version);
     let written = difference.written();
+    take_over(&mut owners, &written, &difference.removed, &api_version);
     if !written.is_empty() {
         let time = Some(entries::printed_time(writer.now));
         let own = owners.iter_mut().find(|entry| {

@@ -86,7 +86,8 @@ pub struct Field {
     pub shape: Shape,
     /// Whether an object without it is incomplete; its zero value is written out.
     pub required: bool,
-    /// Whether an explicit zero counts, as Go holds a pointer, or writes the field even when it is empty.
+    /// Whether an explicit zero counts, as Go holds a pointer, or writes the field even when it is empty. A struct without is
+    /// always there, if only as an empty object.
     pub pointer: bool,
     /// Whether a strategic merge patch merges the list, rather than replacing it.
     pub merge: bool,

@@ -87,7 +87,12 @@ impl<'a> Walk<'a> {
             (Some(Atom::Struct(message, old)), Some(Atom::Struct(_, new))) => self.message(message, old, new),
             (Some(Atom::Map(ty, old)), Some(Atom::Map(_, new))) => self.fields(old, new, |_| ty),
             (Some(Atom::List(field, old)), Some(Atom::List(_, new))) => self.elements(field, old, new),
-            (None, Some(Atom::Struct(message, new))) if !new.is_empty() => self.message(message, none, new),
+            (None, Some(Atom::Struct(message, new))) if !new.is_empty() => {
+                self.message(message, none, new);
+                if ty.can_be_absent() {
+                    self.found.added.insert(self.spelled());
+                }
+            }
             (None, Some(Atom::Map(ty, new))) => {
                 self.fields(none, new, |_| ty);
                 self.found.added.insert(self.spelled());

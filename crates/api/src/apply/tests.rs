@@ -80,6 +80,14 @@ fn an_update_owns_what_it_changes() {
 }
 
 #[test]
+fn a_struct_that_can_be_absent_is_owned_itself() {
+    let mut live = web(json!({ "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 1 } } }));
+    track_update(deployment(), None, &mut live, &writer("a", 1));
+    let fields = &live["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"];
+    assert_eq!(*fields, json!({ "f:strategy": { "f:type": {}, "f:rollingUpdate": { ".": {}, "f:maxSurge": {} } } }));
+}
+
+#[test]
 fn a_write_without_change_changes_no_owner() {
     let mut live = web(json!({ "replicas": 1 }));
     track_update(deployment(), None, &mut live, &writer("a", 1));

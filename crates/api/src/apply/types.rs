@@ -51,6 +51,11 @@ impl Ty {
         }
     }
 
+    /// Whether writing an object here is a choice of its own, beside what is in it.
+    pub(super) fn can_be_absent(self) -> bool {
+        matches!(self, Self::Field(field) if field.pointer)
+    }
+
     /// The place that one step of a [`Set`] leads to.
     pub(super) fn step(self, step: &str) -> Self {
         match self {

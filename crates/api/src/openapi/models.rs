@@ -85,7 +85,10 @@ fn model(message: &'static Message, served: &Served<'_>, dialect: Dialect, descr
         let description = descriptions.of_property(&name, field.name);
         if dialect == Dialect::V3 && property.get("$ref").is_some() {
             // Beside `$ref`, OpenAPI 3.0 ignores everything else.
-            property = json!({ "allOf": [property], "default": {} });
+            property = json!({ "allOf": [property] });
+            if matches!(field.ty, Type::Message(_)) && !field.pointer {
+                property["default"] = json!({});
+            }
         }
         describe(&mut property, description);
         properties.insert(field.name.to_owned(), property);
