@@ -4,6 +4,7 @@ mod adopt;
 mod argv;
 mod copy;
 mod create;
+mod devices;
 mod enter;
 mod exec;
 mod executor;

@@ -17,7 +17,7 @@ use oci_spec::{
     },
 };
 
-use super::{ContainerSpec, Resources, Security, user::User};
+use super::{ContainerSpec, Resources, Security, devices, user::User};
 use crate::cgroup::Cgroups;
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -132,7 +132,7 @@ pub(crate) fn generate(inputs: &Inputs<'_>) -> Result<Spec, SpecError> {
         .resources(resources(&spec.resources, spec.security.privileged, inputs.cgroups)?);
     let paths = |paths: &[&str]| paths.iter().map(|&path| path.to_owned()).collect::<Vec<_>>();
     linux = match spec.security.privileged {
-        true => linux.masked_paths([]).readonly_paths([]),
+        true => linux.masked_paths([]).readonly_paths([]).devices(devices::all()?),
         false => linux.masked_paths(paths(&MASKED)).readonly_paths(paths(&READ_ONLY)),
     };
     let root = RootBuilder::default().path("rootfs").readonly(spec.security.read_only_root).build()?;

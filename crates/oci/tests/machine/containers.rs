@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::fs::FileTypeExt as _},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -296,6 +296,16 @@ fn security() {
         };
         let hardened = check(hardened).await;
         assert_eq!(hardened, ["CapEff: 0000000000000000", "CapBnd: 0000000000000400", "NoNewPrivs: 1", "read-only"]);
+        let own = fs::read_to_string("/proc/self/status").unwrap();
+        let own = own.lines().find_map(|line| line.strip_prefix("CapPrm:")).unwrap().trim().to_owned();
+        let privileged = check(Security { privileged: true, ..Security::default() }).await;
+        assert_eq!(privileged, [format!("CapEff: {own}"), format!("CapBnd: {own}"), "NoNewPrivs: 0".to_owned()]);
+        let mut spec = machine.script("ls /dev; touch /sys/x 2>&1").await;
+        spec.security.privileged = true;
+        let (_, log) = machine.run_spec(spec).await;
+        let disk = fs::read_dir("/dev").unwrap().flatten().find(|e| e.file_type().unwrap().is_block_device()).unwrap();
+        let disk = format!("stdout F {}\n", disk.file_name().to_str().unwrap());
+        assert!(log.contains(&disk) && !log.contains("Read-only"), "{log}");
     });
 }
 
