@@ -138,7 +138,9 @@ impl ImageStore {
             config: contents.config,
         };
         tracing::debug!(image = %name, id = record.id, manifest = contents.manifest_digest, "image pulled");
-        Ok(self.record(record)?)
+        let record = self.record(record)?;
+        self.drop_blobs()?;
+        Ok(record)
     }
 
     /// Unpacks the layers that are not here, each beside its place; all are renamed into place once all are on the disk.

@@ -221,6 +221,15 @@ impl ImageStore {
         Ok(record)
     }
 
+    /// Removes the compressed layers of a pull that is done, unless another one may need its own: then that one does it.
+    pub(super) fn drop_blobs(&self) -> io::Result<()> {
+        let known = self.known();
+        match self.active.count() {
+            0 | 1 => self.content.retain(|digest| known.records.contains_key(digest)),
+            _ => Ok(()),
+        }
+    }
+
     /// Removes layers and blobs that no image and no container needs.
     pub(super) fn prune(&self) -> io::Result<()> {
         let mut doomed = Vec::new();
@@ -238,7 +247,7 @@ impl ImageStore {
                     doomed.push(grave);
                 }
             }
-            if self.active.is_idle() {
+            if self.active.count() == 0 {
                 self.content.retain(|digest| known.records.contains_key(digest))?;
             }
         }
@@ -335,8 +344,8 @@ impl Active {
         ActiveGuard(Arc::clone(&self.0))
     }
 
-    pub(super) fn is_idle(&self) -> bool {
-        self.0.load(Ordering::SeqCst) == 0
+    pub(super) fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
     }
 }
 

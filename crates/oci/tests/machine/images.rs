@@ -241,6 +241,8 @@ fn names_digests_and_removal() {
             entries.count()
         };
         assert_eq!(layers(), 2);
+        // Compressed layers go once they are unpacked; configurations stay.
+        assert_eq!(fs::read_dir(machine.config.data_dir.join("content/blobs/sha256")).unwrap().count(), 2);
         // The tag moves: the old image loses it.
         registry.push_image("library/app", "1", &[layer(&[Item::File("other", "")])], json!({})).await;
         let moved = images.pull(&name_1, &[]).await.unwrap();
