@@ -1,5 +1,7 @@
 //! What kube-rs sees through the in-process router.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use futures::{StreamExt, TryStreamExt};

@@ -1,5 +1,7 @@
 //! Who may come in, and what for.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use axum::{Router, body::Body};

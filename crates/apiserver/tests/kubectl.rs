@@ -1,5 +1,7 @@
 //! What a person sees: the stock kubectl over TLS on loopback.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::{

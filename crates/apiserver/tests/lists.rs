@@ -1,5 +1,7 @@
 //! Lists and watches at revisions: pages, what has been compacted, what has not come yet.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! A server over a store in memory, and raw requests to it.
 
 #![allow(dead_code, reason = "each test crate uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test that called it")]
 
 use std::sync::Arc;
 
