@@ -8,6 +8,7 @@ use crate::call::Call;
 mod lifecycle;
 mod priority;
 mod service_account;
+mod storage_class;
 mod tolerations;
 
 /// Admits a new object.
@@ -22,6 +23,7 @@ pub(crate) async fn create(call: &Call, object: &mut Value) -> Result<(), Status
             tolerations::admit(object);
             priority::admit(call, object).await
         }
+        ("", "persistentvolumeclaims") => storage_class::admit(call, object).await,
         ("", "namespaces") => {
             lifecycle::own(object);
             Ok(())

@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 use windlass_api::{kind, selector::Selector, status::Status};
 
 use crate::{
-    body::Gvk,
+    body::{self, Gvk},
     call::Call,
     fields::{self, Books},
     metadata, negotiate,
-    query::FieldValidation,
+    query::{FieldValidation, bad_request},
     registry::record,
     reply::{self, Response},
     verb::{
@@ -26,7 +26,12 @@ pub(super) async fn answer(call: &Call, body: &[u8]) -> Result<Response, Status>
     let eviction = if body.is_empty() {
         Value::Null
     } else {
-        fields::read(call, body, negotiate::body(&call.headers)?, EVICTION, FieldValidation::Ignore)?
+        let mut sent = body::parse(body, negotiate::body(&call.headers)?).map_err(bad_request)?.value;
+        // Clients from before 1.22 know the older version alone, which reads the same.
+        if sent["apiVersion"] == "policy/v1beta1" {
+            sent["apiVersion"] = EVICTION.api_version().into();
+        }
+        fields::accept(call, sent, EVICTION, FieldValidation::Ignore)?
     };
     let options = match &eviction["deleteOptions"] {
         Value::Null => DeleteOptions::default(),

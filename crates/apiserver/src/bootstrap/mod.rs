@@ -1,7 +1,10 @@
 //! The objects that every cluster has from its first moment.
 
+mod roles;
+
 use std::sync::Arc;
 
+use futures::future::{try_join, try_join_all};
 use http::HeaderMap;
 use serde_json::{Value, json};
 use windlass_api::{
@@ -30,13 +33,11 @@ use crate::{
 /// # Errors
 /// When the store fails.
 pub(crate) async fn run(server: &Arc<Server>) -> Result<(), Status> {
-    for object in bootstrap::objects() {
-        ensure(server, "", object).await?;
-    }
-    ensure(server, "default", service(server)).await?;
-    for endpoints in [endpoints(server), endpoint_slice(server)] {
-        replace(server, "default", endpoints).await?;
-    }
+    // Together they share a write to the disk; one after the other each waits for its own.
+    let of_cluster = bootstrap::objects().into_iter().chain(roles::objects()).map(|object| ensure(server, "", object));
+    try_join_all(of_cluster).await?;
+    let endpoints = [endpoints(server), endpoint_slice(server)].map(|object| replace(server, "default", object));
+    try_join(ensure(server, "default", service(server)), try_join_all(endpoints)).await?;
     Ok(())
 }
 

@@ -1,0 +1,94 @@
+//! The roles that every cluster has, so that manifests which bind them find them. Upstream's `admin`, `edit` and `view` are
+//! put together out of many; these say the same in few rules, for the kinds that are served here.
+
+use serde_json::{Value, json};
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+const READ: [&str; 3] = ["get", "list", "watch"];
+const WRITE: [&str; 5] = ["create", "delete", "deletecollection", "patch", "update"];
+
+/// What a client may read that has to find its way.
+const DISCOVERY: [&str; 10] =
+    ["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version"];
+const PUBLIC: [&str; 5] = ["/healthz", "/livez", "/readyz", "/version", "/version/"];
+
+/// Cluster roles and their bindings, as a client would post them.
+pub(super) fn objects() -> Vec<Value> {
+    let all = json!({ "apiGroups": ["*"], "resources": ["*"], "verbs": ["*"] });
+    let all_paths = json!({ "nonResourceURLs": ["*"], "verbs": ["*"] });
+    let paths = |paths: &[&str]| json!({ "nonResourceURLs": paths, "verbs": ["get"] });
+    let reviews = |group: &str, resources: &[&str]| json!({ "apiGroups": [group], "resources": resources, "verbs": ["create"] });
+    vec![
+        role("cluster-admin", &[all, all_paths]),
+        role("admin", &[limits(), workloads(&READ), workloads(&WRITE), secrets(), roles(), evictions()]),
+        role("edit", &[limits(), workloads(&READ), workloads(&WRITE), secrets(), evictions()]),
+        role("view", &[limits(), workloads(&READ)]),
+        role("system:discovery", &[paths(&DISCOVERY)]),
+        role("system:public-info-viewer", &[paths(&PUBLIC)]),
+        role(
+            "system:basic-user",
+            &[
+                reviews("authorization.k8s.io", &["selfsubjectaccessreviews", "selfsubjectrulesreviews"]),
+                reviews("authentication.k8s.io", &["selfsubjectreviews"]),
+            ],
+        ),
+        binding("cluster-admin", &["system:masters"]),
+        binding("system:discovery", &["system:authenticated"]),
+        binding("system:basic-user", &["system:authenticated"]),
+        binding("system:public-info-viewer", &["system:authenticated", "system:unauthenticated"]),
+    ]
+}
+
+/// What people run, but for what is secret.
+fn workloads(verbs: &[&str]) -> Value {
+    json!({
+        "apiGroups": ["", "apps", "autoscaling", "batch", "discovery.k8s.io", "events.k8s.io", "networking.k8s.io", "policy"],
+        "resources": [
+            "bindings", "configmaps", "controllerrevisions", "cronjobs", "daemonsets", "daemonsets/status", "deployments",
+            "deployments/scale", "deployments/status", "endpoints", "endpointslices", "events", "horizontalpodautoscalers",
+            "ingresses", "jobs", "jobs/status", "networkpolicies", "persistentvolumeclaims",
+            "persistentvolumeclaims/status", "poddisruptionbudgets", "poddisruptionbudgets/status", "pods", "pods/log",
+            "pods/status", "podtemplates", "replicasets", "replicasets/scale", "replicasets/status", "replicationcontrollers",
+            "replicationcontrollers/scale", "replicationcontrollers/status", "serviceaccounts", "services", "services/status", "statefulsets", "statefulsets/scale", "statefulsets/status",
+        ],
+        "verbs": verbs,
+    })
+}
+
+/// What whoever runs the cluster sets for those who use it.
+fn limits() -> Value {
+    let resources = ["limitranges", "namespaces", "namespaces/status", "resourcequotas", "resourcequotas/status"];
+    json!({ "apiGroups": [""], "resources": resources, "verbs": READ })
+}
+
+fn secrets() -> Value {
+    json!({
+        "apiGroups": [""],
+        "resources": ["pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "secrets", "serviceaccounts/token"],
+        "verbs": ["*"],
+    })
+}
+
+fn evictions() -> Value {
+    json!({ "apiGroups": [""], "resources": ["pods/eviction"], "verbs": ["create"] })
+}
+
+fn roles() -> Value {
+    json!({ "apiGroups": [RBAC], "resources": ["rolebindings", "roles"], "verbs": READ.iter().chain(&WRITE).collect::<Vec<_>>() })
+}
+
+fn metadata(name: &str) -> Value {
+    json!({ "name": name, "labels": { "kubernetes.io/bootstrapping": "rbac-defaults" } })
+}
+
+fn role(name: &str, rules: &[Value]) -> Value {
+    json!({ "apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRole", "metadata": metadata(name), "rules": rules })
+}
+
+fn binding(role: &str, groups: &[&str]) -> Value {
+    let subjects = groups.iter().map(|group| json!({ "apiGroup": RBAC, "kind": "Group", "name": group }));
+    json!({
+        "apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRoleBinding", "metadata": metadata(role),
+        "roleRef": { "apiGroup": RBAC, "kind": "ClusterRole", "name": role }, "subjects": subjects.collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,117 @@
+//! What is filled in, and what is refused, before an object is stored.
+
+mod support;
+
+use expect_test::expect;
+use http::Method;
+use serde_json::{Value, json};
+use support::{get, pod, send, server};
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+#[tokio::test]
+async fn a_claim_gets_the_default_class() {
+    let router = server().await.in_process("test");
+    let class = |name: &str, default: &str| {
+        let annotations = json!({ "storageclass.kubernetes.io/is-default-class": default });
+        json!({ "metadata": { "name": name, "annotations": annotations }, "provisioner": "example.com/x" })
+    };
+    for (name, default) in [("slow", "false"), ("fast", "true")] {
+        let made = send(&router, Method::POST, "/apis/storage.k8s.io/v1/storageclasses", &class(name, default)).await;
+        assert_eq!(made.code, 201, "{}", made.body);
+    }
+    let claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+    let claim = |name: &str, class: Value| {
+        let spec = json!({
+            "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } }, "storageClassName": class,
+        });
+        json!({ "metadata": { "name": name }, "spec": spec })
+    };
+    for (name, asked, got) in [("a", Value::Null, "fast"), ("b", json!("slow"), "slow"), ("c", json!(""), "")] {
+        let made = send(&router, Method::POST, claims, &claim(name, asked)).await;
+        assert_eq!((made.code, made.body["spec"]["storageClassName"].as_str()), (201, Some(got)), "{name}: {}", made.body);
+    }
+}
+
+#[tokio::test]
+async fn a_pod_has_the_priority_of_its_class() {
+    let router = server().await.in_process("test");
+    let mut critical = pod("a");
+    critical["spec"]["priorityClassName"] = "system-cluster-critical".into();
+    let made = send(&router, Method::POST, PODS, &critical).await.body;
+    assert_eq!(made["spec"]["priority"], 2_000_000_000);
+    assert_eq!(send(&router, Method::POST, PODS, &pod("b")).await.body["spec"]["priority"], 0);
+    let mut unknown = pod("c");
+    unknown["spec"]["priorityClassName"] = "nope".into();
+    expect![[r#"403 Forbidden: pods "c" is forbidden: no PriorityClass with name nope was found"#]]
+        .assert_eq(&send(&router, Method::POST, PODS, &unknown).await.status());
+}
+
+#[tokio::test]
+async fn an_eviction_asks_the_budget() {
+    let router = server().await.in_process("test");
+    let mut object = pod("a");
+    object["spec"]["nodeName"] = "node-1".into();
+    send(&router, Method::POST, PODS, &object).await;
+    let ready = json!({ "status": { "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] } });
+    let status = format!("{PODS}/a/status");
+    support::send_as(&router, Method::PATCH, &status, "application/merge-patch+json", ready.to_string()).await;
+    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    let budget = json!({
+        "metadata": { "name": "b" }, "spec": { "minAvailable": 1, "selector": { "matchLabels": { "app": "a" } } },
+    });
+    assert_eq!(send(&router, Method::POST, budgets, &budget).await.code, 201);
+    let allow = |allowed: i64| {
+        let status = json!({ "status": {
+            "observedGeneration": 1, "disruptionsAllowed": allowed, "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1,
+        } });
+        let router = router.clone();
+        async move {
+            let path = format!("{budgets}/b/status");
+            support::send_as(&router, Method::PATCH, &path, "application/merge-patch+json", status.to_string()).await
+        }
+    };
+    let eviction = json!({ "apiVersion": "policy/v1beta1", "kind": "Eviction", "metadata": { "name": "a" } });
+    let evict = format!("{PODS}/a/eviction");
+    assert_eq!(allow(0).await.code, 200);
+    let refused = send(&router, Method::POST, &evict, &eviction).await;
+    expect!["429 TooManyRequests: Cannot evict pod as it would violate the pod's disruption budget."]
+        .assert_eq(&refused.status());
+    assert_eq!(
+        refused.body["details"]["causes"][0]["message"],
+        "The disruption budget b needs 1 healthy pods and has 1 currently"
+    );
+    assert!(refused.headers.contains_key("retry-after"));
+    assert_eq!(allow(1).await.code, 200);
+    assert_eq!(send(&router, Method::POST, &evict, &eviction).await.code, 201);
+    assert!(get(&router, &format!("{PODS}/a")).await.body["metadata"]["deletionTimestamp"].is_string());
+    let spent = get(&router, &format!("{budgets}/b")).await.body;
+    assert_eq!((&spent["status"]["disruptionsAllowed"], spent["status"]["disruptedPods"]["a"].is_string()), (&json!(0), true));
+}
+
+#[tokio::test]
+async fn a_service_keeps_what_it_was_allotted() {
+    let router = server().await.in_process("test");
+    let services = "/api/v1/namespaces/default/services";
+    let spec = json!({ "type": "NodePort", "selector": { "a": "b" }, "ports": [{ "port": 80 }] });
+    let service = json!({ "metadata": { "name": "s" }, "spec": spec });
+    let made = send(&router, Method::POST, services, &service).await.body;
+    let path = format!("{services}/s");
+    let replaced = send(&router, Method::PUT, &path, &service).await;
+    assert_eq!((replaced.code, &replaced.body["spec"]["clusterIP"]), (200, &made["spec"]["clusterIP"]), "{}", replaced.body);
+    assert_eq!(replaced.body["spec"]["ports"][0]["nodePort"], made["spec"]["ports"][0]["nodePort"]);
+    let mut plain = replaced.body.clone();
+    plain["spec"]["type"] = "ClusterIP".into();
+    let plain = send(&router, Method::PUT, &path, &plain).await;
+    assert!(plain.body["spec"]["ports"][0].get("nodePort").is_none(), "{}", plain.body);
+    let mut other = service.clone();
+    other["metadata"]["name"] = "t".into();
+    other["spec"]["ports"][0]["nodePort"] = made["spec"]["ports"][0]["nodePort"].clone();
+    assert_eq!(send(&router, Method::POST, services, &other).await.code, 201, "the port is free again");
+    let headless = json!({ "metadata": { "name": "h" }, "spec": { "clusterIP": "None", "selector": { "a": "b" } } });
+    let headless = send(&router, Method::POST, services, &headless).await.body;
+    assert_eq!((&headless["spec"]["clusterIPs"], &headless["spec"]["ipFamilies"]), (&json!(["None"]), &json!(["IPv4"])));
+    let external = json!({ "metadata": { "name": "e" }, "spec": { "type": "ExternalName", "externalName": "example.com" } });
+    let external = send(&router, Method::POST, services, &external).await;
+    assert!(external.body["spec"].get("clusterIP").is_none() && external.code == 201, "{}", external.body);
+}
