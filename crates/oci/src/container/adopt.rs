@@ -1,6 +1,6 @@
 //! Finds what an earlier process made, and settles what ended while nobody looked.
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{fs, io, os::fd::OwnedFd, path::Path, sync::Arc};
 
 use nix::libc;
 use tokio::sync::watch;
@@ -33,6 +33,11 @@ impl Inner {
         }
     }
 
+    /// Has [`Inner::shim_ended`] called when the shim ends.
+    pub(super) fn watch(&self, id: &str, shim: OwnedFd) -> io::Result<()> {
+        self.watcher.get().expect("set by open").watch(id, shim)
+    }
+
     /// Ends a container whose shim is gone, and writes that down.
     fn settle(&self, dir: &Path, record: &Record, state: &mut State) {
         if let Some(init) = state.init.filter(|_| state.is_of_this_boot()) {
@@ -61,7 +66,11 @@ impl Inner {
             let dir = entry?.path();
             match Record::read(&dir) {
                 Ok(record) => self.adopt_container(&dir, record)?,
-                Err(_) => fs::remove_dir_all(&dir)?,
+                // Killed while it was being made or removed.
+                Err(_) => {
+                    rootfs::unmount_root(&dir);
+                    fs::remove_dir_all(&dir)?;
+                }
             }
         }
         Ok(())
@@ -70,7 +79,7 @@ impl Inner {
     fn adopt_container(&self, dir: &Path, record: Record) -> io::Result<()> {
         let id = record.id.clone();
         self.images.pin_layers(&id, record.chain_ids.clone());
-        let mut state = State::read(dir).unwrap_or_else(|error| {
+        let mut state = State::once_started(dir).unwrap_or_else(|error| {
             tracing::warn!(container = id, %error, "unreadable state");
             None
         });
@@ -91,7 +100,7 @@ impl Inner {
         let entry = Entry { record: Arc::new(record), state, ended: Arc::new(watch::Sender::new(ended)) };
         self.known().containers.insert(id.clone(), entry);
         match shim {
-            Some(pidfd) => self.watcher.get().expect("set by open").watch(&id, pidfd),
+            Some(pidfd) => self.watch(&id, pidfd),
             None => Ok(()),
         }
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use nix::{libc, unistd::Pid};
+use nix::libc;
 use tokio::sync::watch;
 
 use super::{
@@ -20,11 +20,11 @@ use super::{
     runtime::{Container, Entry, Inner, RuntimeError},
     sandbox::Sandbox,
     spec::{Inputs, generate},
-    state::State,
+    state::{START_ERROR_EXIT_CODE, State},
     stop::signal_number,
     user,
 };
-use crate::{internal::SHIM, kernel::pidfd_open, tree::Stack};
+use crate::{internal::SHIM, tree::Stack};
 
 impl Inner {
     pub(super) fn create(&self, sandbox: &Sandbox, spec: ContainerSpec) -> Result<Container, RuntimeError> {
@@ -80,33 +80,59 @@ impl Inner {
         let id = &entry.record.id;
         let io = |source| RuntimeError::Io { doing: format!("failed to start the shim of container {id}"), source };
         let dir = self.container_dir(id);
-        if State::read(&dir).map_err(io)?.is_some() {
-            return Err(RuntimeError::Start(format!("container {id} was started before")));
+        // An earlier process may have started it in its last moment.
+        let mut state = State::once_started(&dir).map_err(io)?;
+        let is_first = state.is_none();
+        if is_first {
+            let log = File::create(dir.join("shim.log")).map_err(io)?;
+            let mut command = Command::new(&self.config.executable);
+            command.arg0(SHIM).arg(&dir).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+            let mut shim = command.spawn().map_err(io)?;
+            let mut done = shim.stdout.take().expect("asked for above");
+            // The shim says nothing; it closes the pipe when its state file is written.
+            let _ = done.read_to_end(&mut Vec::new());
+            state = State::once_started(&dir).map_err(io)?;
+            if state.as_ref().is_none_or(|state| state.phase == Phase::Created) {
+                let _ = shim.wait();
+            }
         }
-        let log = File::create(dir.join("shim.log")).map_err(io)?;
-        let mut command = Command::new(&self.config.executable);
-        command.arg0(SHIM).arg(&dir).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-        let mut shim = command.spawn().map_err(io)?;
-        let mut done = shim.stdout.take().expect("asked for above");
-        // The shim says nothing; it closes the pipe when its state file is written.
-        let _ = done.read_to_end(&mut Vec::new());
-        let state = State::read(&dir).map_err(io)?.filter(|state| state.phase != Phase::Created);
-        let Some(state) = state else {
-            let _ = shim.wait();
-            let why = fs::read_to_string(dir.join("shim.log")).unwrap_or_default();
-            let mut state = State::of_this_shim().map_err(io)?;
-            state.end_unseen();
-            self.set_state(id, state);
-            return Err(RuntimeError::Start(format!("failed to start shim: {}", why.trim())));
+        let state = match state {
+            Some(state) if state.phase != Phase::Created => state,
+            _ => self.never_started(&dir, entry).map_err(io)?,
         };
-        let pidfd = pidfd_open(Pid::from_raw(state.shim.pid)).map_err(io)?;
+        let shim = state.shim.open().map_err(io)?;
         let failed = match &state.phase {
             Phase::Exited { message, .. } if !message.is_empty() => Some(message.clone()),
             _ => None,
         };
         self.set_state(id, state);
-        self.watcher.get().expect("set by open").watch(id, pidfd).map_err(io)?;
+        if let Some(shim) = shim.filter(|_| is_first || failed.is_none()) {
+            self.watch(id, shim).map_err(io)?;
+        }
         failed.map_or(Ok(()), |message| Err(RuntimeError::Start(message)))
+    }
+
+    /// Takes note of a container that somebody else has started.
+    pub(super) fn find_started(&self, entry: &Entry) -> Result<(), RuntimeError> {
+        let started = State::once_started(&self.container_dir(&entry.record.id)).is_ok_and(|state| state.is_some());
+        if started { self.start(entry) } else { Ok(()) }
+    }
+
+    /// Writes down that a container could not be started as its shim could not.
+    fn never_started(&self, dir: &Path, entry: &Entry) -> io::Result<State> {
+        self.cgroups.kill(&entry.record.cgroup);
+        let why = fs::read_to_string(dir.join("shim.log")).unwrap_or_default();
+        let mut state = State::of_this_shim()?;
+        let now = Timestamp::now();
+        state.phase = Phase::Exited {
+            started_at: now,
+            finished_at: now,
+            exit_code: START_ERROR_EXIT_CODE,
+            oom_killed: false,
+            message: format!("failed to start shim: {}", why.trim()),
+        };
+        state.write_durably(dir)?;
+        Ok(state)
     }
 }
 

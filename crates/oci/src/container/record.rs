@@ -41,4 +41,9 @@ impl Record {
         fs::write(&beside, serde_json::to_vec(self)?)?;
         fs::rename(beside, dir.join(FILE))
     }
+
+    /// Makes the rest of the directory a leftover, so that a kill in the middle of its removal leaves no torn container.
+    pub(crate) fn remove(dir: &Path) -> io::Result<()> {
+        fs::remove_file(dir.join(FILE))
+    }
 }

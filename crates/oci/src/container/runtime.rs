@@ -307,6 +307,11 @@ impl Runtime {
     /// # Errors
     /// When it cannot be killed or the disk fails.
     pub async fn remove_container(&self, id: &str) -> Result<(), RuntimeError> {
+        let Ok(entry) = self.0.entry(id) else { return Ok(()) };
+        if entry.state.is_none() {
+            // An earlier process may have started it in its last moment; that it fails to start is as good here.
+            let _ = self.blocking(move |inner| inner.find_started(&entry)).await;
+        }
         match self.stop_container(id, std::time::Duration::ZERO).await {
             Err(RuntimeError::NotFound { .. }) => return Ok(()),
             other => other?,
@@ -318,7 +323,7 @@ impl Runtime {
             rootfs::unmount_root(&dir);
             inner.cgroups.remove(&entry.record.cgroup);
             let failed = |source| RuntimeError::Io { doing: format!("failed to remove container {id}"), source };
-            fs::remove_dir_all(&dir).map_err(failed)?;
+            Record::remove(&dir).and_then(|()| fs::remove_dir_all(&dir)).map_err(failed)?;
             inner.known().containers.remove(&id);
             inner.images.unpin(&id);
             Ok(())

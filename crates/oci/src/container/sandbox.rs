@@ -133,7 +133,11 @@ impl Sandbox {
 
 /// Removes a sandbox's directory, whatever state it is in.
 pub(crate) fn destroy_dir(dir: &Path) -> io::Result<()> {
-    pause::kill(dir)?;
+    // First, so that a kill in the middle leaves a leftover and no torn sandbox.
+    match fs::remove_file(dir.join(FILE)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => pause::kill(dir)?,
+    }
     for name in ["net", "ipc", "uts", "shm", pause::NAMESPACE] {
         // Not mounted is as good as unmounted.
         let _ = umount2(&dir.join(name), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);

@@ -76,6 +76,7 @@ impl Shim {
         kernel::close_from(3);
         std::env::set_current_dir("/")?;
         umask(Mode::S_IWGRP | Mode::S_IWOTH);
+        State::claim(dir)?;
         let mut state = State::of_this_shim()?;
         state.write(dir)?;
         let record = Record::read(dir)?;

@@ -1,6 +1,12 @@
 //! Where a container is in its life: written by its shim, read by whoever runs the machine now.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs::{self, File},
+    io,
+    path::Path,
+    thread,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,6 +18,13 @@ use crate::{
 
 /// Name of the file in the container's directory.
 const FILE: &str = "state.json";
+
+/// Name of the file that a shim begins with.
+const CLAIM: &str = "claimed";
+
+/// A shim takes some tens of milliseconds; one that takes ten seconds will not come to an end.
+const START_WAITS: u32 = 2000;
+const START_WAIT: Duration = Duration::from_millis(5);
 
 /// As runc and containerd have it for a container that could not be started.
 pub(crate) const START_ERROR_EXIT_CODE: i32 = 128;
@@ -69,6 +82,29 @@ impl State {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Says that a shim is at work on a container, and makes sure that it is the only one ever.
+    pub(crate) fn claim(dir: &Path) -> io::Result<()> {
+        File::create_new(dir.join(CLAIM)).map(drop)
+    }
+
+    /// What a shim, if there ever was one, has made of its container: waits until it has started it, or is gone.
+    pub(crate) fn once_started(dir: &Path) -> io::Result<Option<Self>> {
+        if !dir.join(CLAIM).exists() {
+            return Ok(None);
+        }
+        for _ in 0..START_WAITS {
+            let state = Self::read(dir)?;
+            match &state {
+                Some(Self { phase: Phase::Created, shim, .. }) if shim.open()?.is_some() => {}
+                // Claimed just now, and nothing written yet.
+                None => {}
+                _ => return Ok(state),
+            }
+            thread::sleep(START_WAIT);
+        }
+        Self::read(dir)
     }
 
     /// Written so that a killed process leaves the old state or the new one.

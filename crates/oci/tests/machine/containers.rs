@@ -10,7 +10,9 @@ use std::{
 
 use oci_spec::image::ConfigBuilder;
 use windlass_oci::{
-    container::{ContainerSpec, ExecRequest, Mount, Phase, Resources, RuntimeConfig, RuntimeError, SandboxSpec, Security},
+    container::{
+        ContainerSpec, ExecRequest, Mount, Phase, Resources, Runtime, RuntimeConfig, RuntimeError, SandboxSpec, Security,
+    },
     error::chain,
     image::{BuildEntry, BuildSource},
 };
@@ -212,6 +214,21 @@ fn adoption() {
         let stop = ["touch".to_owned(), "/tmp/stop".to_owned()];
         machine.runtime.exec(&running, &stop, Duration::from_secs(20)).await.unwrap();
         assert_eq!(machine.exited(&running).await.0, 9);
+
+        // One that the machine did not live to see started is not started again.
+        let sandbox = machine.sandbox().await;
+        let unseen = machine.runtime.create_container(&sandbox.id, machine.script("sleep 1000").await).await.unwrap().id;
+        let second = Runtime::open(machine.config.clone()).unwrap();
+        machine.runtime.start_container(&unseen).await.unwrap();
+        second.start_container(&unseen).await.unwrap();
+        assert_eq!(second.container(&unseen).unwrap(), machine.runtime.container(&unseen).unwrap());
+        assert!(second.start_container(&unseen).await.is_ok());
+        let removed = machine.runtime.create_container(&sandbox.id, machine.script("sleep 1000").await).await.unwrap().id;
+        let third = Runtime::open(machine.config.clone()).unwrap();
+        machine.runtime.start_container(&removed).await.unwrap();
+        third.remove_container(&removed).await.unwrap();
+        assert_eq!(machine.exited(&removed).await.0, 137);
+        machine.reopen();
 
         // A container whose shim was killed is not left running unwatched.
         let orphan = machine.start(machine.script("sleep 1000").await).await;
