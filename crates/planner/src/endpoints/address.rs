@@ -9,7 +9,7 @@ use k8s_openapi::{
 };
 
 use super::{publishes_not_ready, selected};
-use crate::{owner, replica};
+use crate::replica;
 
 /// A port of a Service as one pod offers it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,5 +127,5 @@ impl Backend {
 pub(super) fn trigger_time(service: &Service, backends: &[Backend]) -> Option<String> {
     let made = service.metadata.creation_timestamp.as_ref().map(|time| time.0);
     let newest = backends.iter().filter_map(Backend::changed).chain(made).max()?;
-    Some(newest.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).filter(|_| owner::name(&service.metadata) != "")
+    Some(newest.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }

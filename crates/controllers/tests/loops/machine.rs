@@ -1,7 +1,8 @@
 //! A whole control plane in memory: the real API server and store, the controllers, and hollow nodes.
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use k8s_openapi::{
     ClusterResourceScope, NamespaceResourceScope,
     api::{
@@ -11,8 +12,11 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client,
-    api::{ListParams, Patch, PatchParams, PostParams},
-    runtime::wait::{Condition, await_condition},
+    api::{ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
+    runtime::{
+        WatchStreamExt,
+        wait::{Condition, await_condition},
+    },
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -151,13 +155,47 @@ impl Machine {
         text
     }
 
-    /// Reason and message of the Events about an object, oldest first.
-    pub(crate) async fn events(&self, name: &str) -> Vec<String> {
-        let mut events = self.list::<Event>().await;
-        events.retain(|event| event.involved_object.name.as_deref() == Some(name));
-        events.sort_by(|left, right| left.metadata.name.cmp(&right.metadata.name));
-        let text = |field: Option<String>| field.unwrap_or_default();
-        events.into_iter().map(|event| format!("{}: {}", text(event.reason), text(event.message))).collect()
+    /// Waits for an Event about an object, as `Reason: message`.
+    pub(crate) async fn until_event(&self, about: &str, wanted: &str) {
+        let events: Api<Event> = self.api();
+        let stream = kube::runtime::watcher(events, kube::runtime::watcher::Config::default()).applied_objects();
+        let found = stream.try_filter(|event| {
+            let text = |field: &Option<String>| field.clone().unwrap_or_default();
+            let told = format!("{}: {}", text(&event.reason), text(&event.message));
+            std::future::ready(event.involved_object.name.as_deref() == Some(about) && told == wanted)
+        });
+        let mut found = std::pin::pin!(found);
+        if tokio::time::timeout(LIMIT, found.try_next()).await.is_err() {
+            panic!("nobody says {wanted:?} of {about}: {}", self.dump().await);
+        }
+    }
+
+    /// The pods in `default` after each change of one of them.
+    pub(crate) async fn watch_pods(&self) -> PodWatch {
+        let api: Api<Pod> = self.api();
+        let list = api.list(&ListParams::default()).await.unwrap();
+        let revision = list.metadata.resource_version.unwrap();
+        let events = api.watch(&WatchParams::default(), &revision).await.unwrap().boxed();
+        let pods = list.items.into_iter().map(|pod| (pod.metadata.name.clone().unwrap(), pod)).collect();
+        PodWatch { pods, events }
+    }
+}
+
+/// What pods there are, as a watch tells it.
+pub(crate) struct PodWatch {
+    pods: BTreeMap<String, Pod>,
+    events: BoxStream<'static, kube::Result<WatchEvent<Pod>>>,
+}
+
+impl PodWatch {
+    /// The pods after the next change.
+    pub(crate) async fn next(&mut self) -> &BTreeMap<String, Pod> {
+        match tokio::time::timeout(LIMIT, self.events.next()).await.expect("within the limit").unwrap().unwrap() {
+            WatchEvent::Added(pod) | WatchEvent::Modified(pod) => drop(self.pods.insert(pod.metadata.name.clone().unwrap(), pod)),
+            WatchEvent::Deleted(pod) => drop(self.pods.remove(pod.metadata.name.as_ref().unwrap())),
+            other => panic!("not a change: {other:?}"),
+        }
+        &self.pods
     }
 }
 

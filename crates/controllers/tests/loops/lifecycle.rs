@@ -1,8 +1,5 @@
 //! How things come to an end, and what else goes with them.
 
-#[allow(dead_code, reason = "each test needs some of it")]
-mod machine;
-
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
     core::v1::{Endpoints, Namespace, Pod, Service, ServiceAccount},
@@ -15,7 +12,7 @@ use kube::{
 };
 use serde_json::json;
 
-use self::machine::{Machine, names, rolled_out, web};
+use crate::machine::{Machine, names, rolled_out, web};
 
 async fn delete_web(machine: &Machine, how: DeleteParams) {
     machine.api::<Deployment>().delete("web", &how).await.unwrap();
@@ -31,7 +28,7 @@ async fn what_a_deployment_owns_goes_after_it() {
     for pod in &pods {
         machine.until(pod.metadata.name.as_ref().unwrap(), is_deleted::<Pod>(pod.metadata.uid.as_ref().unwrap())).await;
     }
-    assert_eq!(names(&machine.list::<ReplicaSet>().await), [String::new(); 0]);
+    assert_eq!(names(&machine.list::<ReplicaSet>().await), [] as [String; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,8 +39,8 @@ async fn in_the_foreground_the_deployment_goes_last() {
     let uid = machine.api::<Deployment>().get("web").await.unwrap().metadata.uid.unwrap();
     delete_web(&machine, DeleteParams::foreground()).await;
     machine.until("web", is_deleted::<Deployment>(&uid)).await;
-    assert_eq!(names(&machine.list::<ReplicaSet>().await), [String::new(); 0]);
-    assert_eq!(names(&machine.list::<Pod>().await), [String::new(); 0]);
+    assert_eq!(names(&machine.list::<ReplicaSet>().await), [] as [String; 0]);
+    assert_eq!(names(&machine.list::<Pod>().await), [] as [String; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
