@@ -33,6 +33,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("exec_in_a_container", exec_in_a_container),
     ("adoption", adoption),
     ("containers_outlive_a_killed_machine", containers_outlive_a_killed_machine),
+    ("killed_at_any_moment", killed_at_any_moment),
     ("security", security),
     ("terminal_and_standard_input", terminal_and_standard_input),
     ("shared_process_namespace", shared_process_namespace),
@@ -289,6 +290,60 @@ fn containers_outlive_a_killed_machine() {
         assert_eq!(log_text(log.as_ref()), "stdout F begin\nstdout F end\n");
         fs::remove_dir_all(std::path::Path::new(&log).ancestors().nth(2).unwrap()).unwrap();
     });
+}
+
+/// First argument of a process that makes and removes containers until it is killed.
+pub(crate) const BUSY_VICTIM: &str = "--busy-victim";
+
+pub(crate) fn be_killed_busy(data_dir: &str) -> ! {
+    let machine = Machine::of(RuntimeConfig::new(data_dir));
+    run(async {
+        let spec = machine.script("sleep 1000").await;
+        println!("ready");
+        loop {
+            let sandbox = machine.sandbox().await;
+            let start = async || {
+                let id = machine.runtime.create_container(&sandbox.id, spec.clone()).await.unwrap().id;
+                machine.runtime.start_container(&id).await.unwrap();
+            };
+            tokio::join!(start(), start());
+            machine.runtime.remove_sandbox(&sandbox.id).await.unwrap();
+        }
+    })
+}
+
+/// Whenever a machine is killed, the next one knows of everything that it left, and can remove it.
+fn killed_at_any_moment() {
+    let mut machine = Machine::new();
+    let place = machine.config.data_dir.to_str().unwrap().to_owned();
+    for round in 0..16_u64 {
+        let mut command = Command::new("/proc/self/exe");
+        let mut victim = command.arg(BUSY_VICTIM).arg(&place).stdout(Stdio::piped()).spawn().unwrap();
+        BufReader::new(victim.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+        // Over the whole of its cycle, which takes some hundred milliseconds.
+        std::thread::sleep(Duration::from_millis(round * 13));
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        machine.reopen();
+        run(machine.runtime.shut_down()).unwrap();
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!mounts.contains(&place), "round {round}: mounts left behind:\n{mounts}");
+        // A shim may be on its very last steps.
+        for _ in 0..1000 {
+            if processes_of(&place).is_empty() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(processes_of(&place), [""; 0], "round {round}");
+    }
+}
+
+/// Command lines that name a place.
+fn processes_of(place: &str) -> Vec<String> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|process| fs::read_to_string(process.path().join("cmdline")).ok());
+    lines.filter(|line| line.contains(place)).collect()
 }
 
 fn security() {

@@ -43,10 +43,10 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     rustls::crypto::ring::default_provider().install_default().expect("the first provider");
-    if let [mode, data_dir] = args.as_slice()
-        && mode == containers::VICTIM
-    {
-        containers::be_killed(data_dir);
+    match args.as_slice() {
+        [mode, data_dir] if mode == containers::VICTIM => containers::be_killed(data_dir),
+        [mode, data_dir] if mode == containers::BUSY_VICTIM => containers::be_killed_busy(data_dir),
+        _ => {}
     }
     for (name, test) in tests.iter().filter(|(name, _)| wanted(name)) {
         let start = Instant::now();
