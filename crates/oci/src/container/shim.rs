@@ -86,11 +86,11 @@ impl Shim {
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGCHLD);
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-        let started_at = Timestamp::now();
-        let started = launch(dir, &record);
-        let streams = match started {
+        let begun_at = Timestamp::now();
+        let streams = match launch(dir, &record) {
             Ok((init, streams)) => {
                 state.init = Some(init);
+                let started_at = Timestamp::now();
                 state.phase = Phase::Running { started_at };
                 for ignored in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM, Signal::SIGQUIT, Signal::SIGPIPE] {
                     mask.add(ignored);
@@ -100,10 +100,8 @@ impl Shim {
             }
             Err(message) => {
                 cgroups.kill(&record.cgroup);
-                cgroups.remove(&record.cgroup);
-                let finished_at = Timestamp::now();
-                let exit_code = START_ERROR_EXIT_CODE;
-                state.phase = Phase::Exited { started_at, finished_at, exit_code, oom_killed: false, message };
+                let (finished_at, exit_code) = (Timestamp::now(), START_ERROR_EXIT_CODE);
+                state.phase = Phase::Exited { started_at: begun_at, finished_at, exit_code, oom_killed: false, message };
                 Streams::default()
             }
         };
@@ -142,9 +140,8 @@ impl Shim {
             let finished_at = Timestamp::now();
             self.state.phase = Phase::Exited { started_at, finished_at, exit_code, oom_killed, message: String::new() };
         }
-        self.state.write_durably(&self.dir)?;
-        self.cgroups.remove(&self.record.cgroup);
-        Ok(())
+        // The group goes with the container's removal: whoever waits for the end need not wait for that.
+        self.state.write_durably(&self.dir)
     }
 
     /// Sleeps until a child has ended or a stream has something.

@@ -37,9 +37,10 @@ impl Machine {
         Self { dir, config, runtime }
     }
 
-    /// A machine that somebody else made.
+    /// A machine that somebody else made, who cleans up after this process was killed.
     pub(crate) fn of(config: RuntimeConfig) -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), runtime: Runtime::open(config.clone()).unwrap(), config }
+        let dir = tempfile::tempdir_in(config.data_dir.parent().unwrap()).unwrap();
+        Self { dir, runtime: Runtime::open(config.clone()).unwrap(), config }
     }
 
     /// What the next main process would see.
