@@ -1,5 +1,7 @@
 //! What can be said of a pod from its spec alone.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::quantity::Quantity;
@@ -42,12 +44,56 @@ fn class_of(resources: &[&Value]) -> &'static str {
 
 /// An amount above zero; an amount of zero counts as none.
 fn quantity(value: &Value) -> Option<Quantity> {
-    let amount = match value {
-        Value::String(text) => text.parse().ok()?,
-        Value::Number(number) => number.to_string().parse().ok()?,
-        _ => return None,
-    };
-    (amount > Quantity::ZERO).then_some(amount)
+    any_quantity(value).filter(|amount| *amount > Quantity::ZERO)
+}
+
+fn any_quantity(value: &Value) -> Option<Quantity> {
+    match value {
+        Value::String(text) => text.parse().ok(),
+        Value::Number(number) => number.to_string().parse().ok(),
+        _ => None,
+    }
+}
+
+/// What the containers of a pod request or limit (`list`) together: those that run side by side add up, and an init container
+/// that ends before the next one starts counts only where it needs more than that.
+pub(crate) fn containers_total(spec: &Value, list: &str) -> BTreeMap<String, Quantity> {
+    let mut total = BTreeMap::new();
+    let containers = |field: &str| spec[field].as_array().into_iter().flatten();
+    for container in containers("containers") {
+        add(&mut total, &amounts(container, list));
+    }
+    let (mut sidecars, mut most) = (BTreeMap::new(), BTreeMap::new());
+    for container in containers("initContainers") {
+        let mut own = amounts(container, list);
+        if container["restartPolicy"] == "Always" {
+            add(&mut total, &own);
+            add(&mut sidecars, &own);
+            own.clone_from(&sidecars);
+        } else {
+            add(&mut own, &sidecars);
+        }
+        raise(&mut most, &own);
+    }
+    raise(&mut total, &most);
+    total
+}
+
+fn amounts(container: &Value, list: &str) -> BTreeMap<String, Quantity> {
+    let amounts = container["resources"][list].as_object().into_iter().flatten();
+    amounts.filter_map(|(name, amount)| Some((name.clone(), any_quantity(amount)?))).collect()
+}
+
+fn add(total: &mut BTreeMap<String, Quantity>, more: &BTreeMap<String, Quantity>) {
+    for (name, amount) in more {
+        total.entry(name.clone()).and_modify(|sum| *sum = *sum + *amount).or_insert(*amount);
+    }
+}
+
+fn raise(total: &mut BTreeMap<String, Quantity>, to: &BTreeMap<String, Quantity>) {
+    for (name, amount) in to {
+        total.entry(name.clone()).and_modify(|most| *most = (*most).max(*amount)).or_insert(*amount);
+    }
 }
 
 /// Seconds a pod is given to end when it is deleted; `asked` is `gracePeriodSeconds` of the request.

@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::fill::{blank, each, inherit, text, unset, within};
+use crate::pod::containers_total;
+
+use super::fill::{blank, each, inherit, inside, text, unset, within};
 use super::{container, quantities, volume};
 
 const CONTAINERS: [&str; 2] = ["containers", "initContainers"];
@@ -20,7 +22,36 @@ pub(super) fn pod(pod: &mut Value) {
             }
         }
         pod_spec(spec);
+        whole(spec);
     });
+}
+
+/// A pod that limits itself as a whole requests what its containers do, and what it limits where they say nothing; of huge
+/// pages, which cannot be requested without a limit, it has what its containers have.
+fn whole(spec: &mut Value) {
+    let is_compute = |name: &str| matches!(name, "cpu" | "memory");
+    let is_huge_page = |name: &str| name.starts_with("hugepages-");
+    let given = |spec: &Value| spec["resources"]["limits"].as_object().is_some_and(|limits| !limits.is_empty());
+    if !given(spec) {
+        return;
+    }
+    let pages = total(spec, "limits", is_huge_page);
+    let requests = total(spec, "requests", is_compute);
+    inside(spec, "resources", |resources| {
+        inherit(resources, "limits", &pages);
+        inherit(resources, "requests", &requests);
+        let mut limits = resources["limits"].as_object().cloned().unwrap_or_default();
+        limits.retain(|name, _| is_compute(name) || is_huge_page(name));
+        inherit(resources, "requests", &limits);
+        for list in ["limits", "requests"] {
+            quantities::canonical(resources, list);
+        }
+    });
+}
+
+fn total(spec: &Value, list: &str, counts: fn(&str) -> bool) -> Map<String, Value> {
+    let all = containers_total(spec, list).into_iter().filter(|(name, _)| counts(name));
+    all.map(|(name, amount)| (name, amount.to_string().into())).collect()
 }
 
 /// The pod template in a field of `owner`.

@@ -60,9 +60,9 @@ impl Errors {
         self.push(Cause::Duplicate, path, shown.into(), detail);
     }
 
-    /// The value names something that does not exist.
+    /// The text names something that does not exist.
     pub(super) fn not_found(&mut self, field: &Field<'_>, detail: impl Into<String>) {
-        self.push(Cause::NotFound, field.path(), field.value().clone(), detail);
+        self.push(Cause::NotFound, field.path(), field.text().into(), detail);
     }
 
     /// The value has too many bytes.

@@ -12,6 +12,9 @@ const PULL_POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
 const RESTART_POLICIES: &[&str] = &["Always", "Never", "OnFailure"];
 const PROBES: [&str; 3] = ["livenessProbe", "readinessProbe", "startupProbe"];
 
+const RESTART_RULES_MAX: usize = 20;
+const EXIT_CODES_MAX: usize = 255;
+
 /// What an ephemeral container may not have, since it comes and goes while the pod serves.
 const NOT_EPHEMERAL: &[&str] = &[
     "ports",
@@ -36,8 +39,8 @@ pub(super) fn containers(containers: &Field<'_>, pod: &Pod<'_>, errors: &mut Err
         if !names.insert(name.text()) {
             errors.duplicate_as(name.path(), name.text(), "");
         }
-        restart_policy(&container, errors);
         lifecycle_and_probes(&container, pod, errors);
+        restart_policy(&container, errors);
     }
     unique_host_ports(containers.items(), errors);
 }
@@ -60,6 +63,11 @@ pub(super) fn init_containers(spec: &Field<'_>, pod: &Pod<'_>, errors: &mut Erro
         for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
             if container.has(field) {
                 errors.forbidden(&container.get(field), NOT_INIT);
+            }
+        }
+        for policy in container.get("resizePolicy").items().map(|policy| policy.get("restartPolicy")) {
+            if policy.text() == "RestartContainer" {
+                errors.invalid(&policy, "must not be set to 'RestartContainer' for non-sidecar initContainers");
             }
         }
     }
@@ -133,7 +141,7 @@ fn common(container: &Field<'_>, pod: &Pod<'_>, errors: &mut Errors) {
 }
 
 fn lifecycle_and_probes(container: &Field<'_>, pod: &Pod<'_>, errors: &mut Errors) {
-    probe::lifecycle(&container.get("lifecycle"), pod.grace_period_seconds, errors);
+    probe::lifecycle(&container.get("lifecycle"), pod.grace_period_seconds, pod.os, errors);
     for field in PROBES {
         probe::probe(&container.get(field), field, errors);
     }
@@ -146,6 +154,21 @@ fn restart_policy(container: &Field<'_>, errors: &mut Errors) {
         errors.one_of(&policy, RESTART_POLICIES);
     } else if !rules.is_empty() {
         errors.required(&policy, "must specify restartPolicy when restart rules are used");
+    }
+    if rules.len() > RESTART_RULES_MAX {
+        errors.too_many(&rules, RESTART_RULES_MAX);
+    }
+    for rule in rules.items() {
+        let codes = rule.get("exitCodes");
+        errors.one_of(&rule.get("action"), &["Restart", "RestartAllContainers"]);
+        if !codes.is_set() {
+            errors.required(&codes, "must be specified");
+            continue;
+        }
+        errors.one_of(&codes.get("operator"), &["In", "NotIn"]);
+        if codes.get("values").len() > EXIT_CODES_MAX {
+            errors.too_many(&codes.get("values"), EXIT_CODES_MAX);
+        }
     }
 }
 
@@ -198,7 +221,7 @@ fn resize_policy(policies: &Field<'_>, pod_restart_policy: &str, errors: &mut Er
         errors.required_one_of(&resource.named(policies.path()), &["cpu", "memory"]);
         errors.required_one_of(&restart.named(policies.path()), &["NotRequired", "RestartContainer"]);
         if pod_restart_policy == "Never" && restart.text() != "NotRequired" {
-            errors.invalid_as(policies.path(), restart.text(), "must be 'NotRequired' when `restartPolicy` is 'Never'");
+            errors.invalid_as(policies.path(), restart.text(), "must be 'NotRequired' when pod `restartPolicy` is 'Never'");
         }
     }
 }

@@ -5,6 +5,8 @@ use crate::quantity::Quantity;
 use super::super::errors::Errors;
 use super::super::field::Field;
 use super::super::format;
+use super::each_container;
+use super::volume::no_backsteps;
 
 const ENV_FIELDS: &[&str] = &[
     "metadata.name",
@@ -62,9 +64,32 @@ fn key_ref(reference: &Field<'_>, errors: &mut Errors) {
 }
 
 fn file_key_ref(reference: &Field<'_>, errors: &mut Errors) {
-    for field in ["key", "volumeName", "path"] {
-        errors.required_text(&reference.get(field));
-    }
+    errors.required_format(&reference.get("key"), format::env_name);
+    errors.required_format(&reference.get("volumeName"), format::dns1123_label);
+    let path = reference.get("path");
+    errors.required_text(&path);
+    no_backsteps(&path, errors);
+}
+
+/// Environment variables can be read from files of an empty directory only.
+pub(super) fn files_of_volumes(spec: &Field<'_>, errors: &mut Errors) {
+    let volumes = spec.get("volumes");
+    each_container(spec, |container| {
+        for var in container.get("env").items() {
+            let file = var.get("valueFrom").get("fileKeyRef");
+            if !file.is_set() {
+                continue;
+            }
+            let name = file.get("volumeName");
+            match volumes.items().find(|volume| volume.get("name").text() == name.text()) {
+                None => errors.not_found(&name, ""),
+                Some(volume) if !volume.has("emptyDir") => {
+                    errors.invalid(&name, "referenced volume must be of type emptyDir");
+                }
+                Some(_) => {}
+            }
+        }
+    });
 }
 
 pub(super) fn env_from(sources: &Field<'_>, errors: &mut Errors) {

@@ -3,6 +3,7 @@
 mod container;
 mod env;
 mod mounts;
+mod os;
 pub(super) mod probe;
 mod projected;
 pub(super) mod resources;
@@ -41,6 +42,8 @@ struct Pod<'a> {
     grace_period_seconds: Option<i64>,
     restart_policy: &'a str,
     host_users: bool,
+    /// Name of the operating system.
+    os: Option<&'a str>,
 }
 
 pub(super) fn create(pod: &Field<'_>, errors: &mut Errors) {
@@ -136,6 +139,7 @@ fn pod_spec(spec: &Field<'_>, pod_name: &str, is_pod: bool, errors: &mut Errors)
         grace_period_seconds: grace_period.int(),
         restart_policy: spec.get("restartPolicy").text(),
         host_users: spec.get("hostUsers").flag().unwrap_or(true),
+        os: spec.has("os").then(|| spec.get("os").get("name").text()),
     };
     resource_claims(&claims, errors);
     container::containers(&spec.get("containers"), &pod, errors);
@@ -155,7 +159,24 @@ fn pod_spec(spec: &Field<'_>, pod_name: &str, is_pod: bool, errors: &mut Errors)
     scheduling::scheduling_gates(&spec.get("schedulingGates"), errors);
     scheduling::topology_spread(&spec.get("topologySpreadConstraints"), errors);
     security::host_users(spec, errors);
+    hostname_override(spec, errors);
     names(spec, errors);
+    env::files_of_volumes(spec, errors);
+}
+
+fn hostname_override(spec: &Field<'_>, errors: &mut Errors) {
+    const HOSTNAME_MAX: usize = 64;
+    let name = spec.get("hostnameOverride");
+    if !name.is_set() {
+        return;
+    }
+    for other in ["setHostnameAsFQDN", "hostNetwork"].iter().filter(|other| spec.get(other).is_true()) {
+        errors.forbidden(&name, format!("may not be specified when {other} is true"));
+    }
+    if name.text().len() > HOSTNAME_MAX {
+        errors.too_long(name.path(), HOSTNAME_MAX);
+    }
+    errors.format(&name, format::dns1123_subdomain);
 }
 
 /// The rest of the spec: fields that stand for themselves.
@@ -184,12 +205,7 @@ fn names(spec: &Field<'_>, errors: &mut Errors) {
         errors.required_one_of(&preemption, &["PreemptLowerPriority", "Never"]);
     }
     resources::overhead(&spec.get("overhead"), errors);
-    let os = spec.get("os");
-    if os.is_set() && os.get("name").text().is_empty() {
-        errors.required(&os.get("name"), "cannot be empty");
-    } else if os.is_set() {
-        errors.one_of(&os.get("name").named(os.path()), &["linux", "windows"]);
-    }
+    os::os(spec, errors);
 }
 
 fn resource_claims(claims: &Field<'_>, errors: &mut Errors) {

@@ -4,6 +4,19 @@ use super::super::errors::Errors;
 use super::super::field::Field;
 use super::super::format;
 
+/// What can stop a container, sorted as upstream lists it.
+#[rustfmt::skip]
+const SIGNALS: &[&str] = &[
+    "SIGABRT", "SIGALRM", "SIGBUS", "SIGCHLD", "SIGCLD", "SIGCONT", "SIGFPE", "SIGHUP", "SIGILL", "SIGINT", "SIGIO",
+    "SIGIOT", "SIGKILL", "SIGPIPE", "SIGPOLL", "SIGPROF", "SIGPWR", "SIGQUIT", "SIGRTMAX", "SIGRTMAX-1", "SIGRTMAX-10",
+    "SIGRTMAX-11", "SIGRTMAX-12", "SIGRTMAX-13", "SIGRTMAX-14", "SIGRTMAX-2", "SIGRTMAX-3", "SIGRTMAX-4", "SIGRTMAX-5",
+    "SIGRTMAX-6", "SIGRTMAX-7", "SIGRTMAX-8", "SIGRTMAX-9", "SIGRTMIN", "SIGRTMIN+1", "SIGRTMIN+10", "SIGRTMIN+11",
+    "SIGRTMIN+12", "SIGRTMIN+13", "SIGRTMIN+14", "SIGRTMIN+15", "SIGRTMIN+2", "SIGRTMIN+3", "SIGRTMIN+4", "SIGRTMIN+5",
+    "SIGRTMIN+6", "SIGRTMIN+7", "SIGRTMIN+8", "SIGRTMIN+9", "SIGSEGV", "SIGSTKFLT", "SIGSTOP", "SIGSYS", "SIGTERM",
+    "SIGTRAP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGUSR1", "SIGUSR2", "SIGVTALRM", "SIGWINCH", "SIGXCPU",
+    "SIGXFSZ",
+];
+
 pub(super) fn probe(probe: &Field<'_>, which: &str, errors: &mut Errors) {
     if !probe.is_set() {
         return;
@@ -25,12 +38,20 @@ pub(super) fn probe(probe: &Field<'_>, which: &str, errors: &mut Errors) {
     }
 }
 
-pub(super) fn lifecycle(lifecycle: &Field<'_>, grace_period_seconds: Option<i64>, errors: &mut Errors) {
+pub(super) fn lifecycle(lifecycle: &Field<'_>, grace_period_seconds: Option<i64>, os: Option<&str>, errors: &mut Errors) {
     for field in ["postStart", "preStop"] {
         let hook = lifecycle.get(field);
         if hook.is_set() {
             handler(&hook, &["exec", "httpGet", "tcpSocket", "sleep"], grace_period_seconds, errors);
         }
+    }
+    let signal = lifecycle.get("stopSignal");
+    match os {
+        _ if !signal.is_set() => {}
+        None => errors.forbidden(&signal, "may not be set for containers with empty `spec.os.name`"),
+        Some("windows") => errors.one_of(&signal, &["SIGKILL", "SIGTERM"]),
+        Some("linux") => errors.one_of(&signal, SIGNALS),
+        Some(_) => {}
     }
 }
 

@@ -1,7 +1,8 @@
 //! Rules of resource requests and limits.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::pod::containers_total;
 use crate::quantity::Quantity;
 
 use super::super::errors::Errors;
@@ -61,11 +62,18 @@ pub(super) fn pod_resources(spec: &Field<'_>, claims: &BTreeSet<&str>, errors: &
     if !resources.is_set() {
         return;
     }
+    if spec.get("os").get("name").text() == "windows" {
+        return errors.forbidden(&resources, "may not be set for a windows pod");
+    }
     if resources.has("claims") {
-        errors.forbidden(&resources.get("claims"), "claims cannot be set for Resources at pod-level");
+        errors.forbidden(&resources.get("claims"), "claims may not be set for Resources at pod-level");
     }
     requirements(&resources, pod_name, errors);
     claim_names(&resources.get("claims"), claims, errors);
+    covers_containers(&resources, "requests", &containers_total(spec.value(), "requests"), errors);
+    let mut limits = containers_total(spec.value(), "limits");
+    limits.retain(|name, _| is_huge_page(name));
+    covers_containers(&resources, "limits", &limits, errors);
     for (index, container) in spec.get("containers").items().enumerate() {
         for (name, limit) in container.get("resources").get("limits").entries() {
             let pod_limit = quantity(&resources.get("limits").key(name));
@@ -75,6 +83,19 @@ pub(super) fn pod_resources(spec: &Field<'_>, claims: &BTreeSet<&str>, errors: &
                 let path = format!("{}.containers[{index}][{name}].limits", resources.path());
                 errors.invalid_as(&path, limit.to_string(), format!("must be less than or equal to pod limits of {pod_limit}"));
             }
+        }
+    }
+}
+
+/// What the pod has must be enough for its containers together.
+fn covers_containers(resources: &Field<'_>, list: &str, total: &BTreeMap<String, Quantity>, errors: &mut Errors) {
+    for (name, needed) in total {
+        let amount = resources.get(list).key(name);
+        if let Some(given) = quantity(&amount)
+            && *needed > given
+        {
+            let wrong = format!("must be greater than or equal to aggregate container {list} of {needed}");
+            errors.invalid_as(amount.path(), given.to_string(), wrong);
         }
     }
 }

@@ -147,6 +147,7 @@ pub(super) fn tolerations(tolerations: &Field<'_>, errors: &mut Errors) {
                     errors.invalid_as(operator.path(), value.text(), "value must be empty when `operator` is 'Exists'");
                 }
             }
+            "Lt" | "Gt" => errors.unsupported(&operator, &["Equal", "Exists", "Lt", "Gt"]),
             _ => errors.unsupported(&operator, &["Equal", "Exists"]),
         }
         if !effect.text().is_empty() {

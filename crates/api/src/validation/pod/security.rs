@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 
 use super::super::errors::Errors;
 use super::super::field::Field;
+use super::each_container;
 use super::volume::descending_path;
 
 /// Users and groups are 32-bit numbers.
 const ID_MAX: i64 = 0xffff_ffff;
 /// `PATH_MAX` without its terminator.
 const PROFILE_MAX_BYTES: usize = 4095;
+const WITHOUT_HOST_USERS: &str = "when `hostUsers` is false";
 const SYSCTL_MAX_BYTES: usize = 253;
 const SYSCTL: &str = r"^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
 
@@ -60,9 +62,15 @@ pub(super) fn host_users(spec: &Field<'_>, errors: &mut Errors) {
     }
     for (field, reported) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")] {
         if spec.get(field).is_true() {
-            errors.forbidden(&spec.get(field).named(spec.child(reported)), "when `pod.Spec.HostUsers` is false");
+            errors.forbidden(&spec.get(field).named(spec.child(reported)), WITHOUT_HOST_USERS);
         }
     }
+    each_container(spec, |container| {
+        let devices = container.get("volumeDevices");
+        if !devices.is_empty() {
+            errors.forbidden(&devices, WITHOUT_HOST_USERS);
+        }
+    });
 }
 
 fn id(id: &Field<'_>, errors: &mut Errors) {

@@ -1,7 +1,5 @@
 //! What a kubelet may write into a pod's status.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
 
 use super::super::errors::Errors;
@@ -71,7 +69,6 @@ fn addresses(status: &Field<'_>, errors: &mut Errors) {
         errors.invalid(&first.get("ip"), "must be equal to `hostIP`");
     }
     for list in [status.get("podIPs"), host_ips] {
-        let mut seen = BTreeSet::new();
         for item in list.items() {
             address::valid_ip(&item.get("ip").named(item.path()), errors);
         }
@@ -82,11 +79,6 @@ fn addresses(status: &Field<'_>, errors: &mut Errors) {
         if !address::is_dual_stack(ips.iter().copied()) || ips.len() > 2 {
             let shown: Vec<Value> = ips.iter().map(|ip| json!({ "IP": ip })).collect();
             errors.invalid_as(list.path(), shown, "may specify no more than one IP for each IP family");
-        }
-        for item in list.items() {
-            if !seen.insert(item.get("ip").text()) {
-                errors.duplicate_as(item.path(), json!({ "IP": item.get("ip").text() }), "");
-            }
         }
     }
 }

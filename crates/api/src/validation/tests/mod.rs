@@ -1,7 +1,9 @@
 //! A manifest with a mistake goes in, upstream's messages come out.
 
 mod config;
+mod features;
 mod metadata;
+mod pod_changes;
 mod pods;
 mod services;
 mod small;

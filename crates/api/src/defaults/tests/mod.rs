@@ -1,5 +1,7 @@
 //! What a short manifest becomes, per kind; and that doing it twice changes nothing.
 
+mod workloads;
+
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
@@ -35,68 +37,36 @@ fn added_leaves(new: &Value, old: &Value, path: &str, added: &mut String) {
 }
 
 #[test]
-fn deployment() {
+fn resources_of_a_whole_pod() {
     check(
-        "apps",
-        "Deployment",
+        "",
+        "Pod",
         json!({ "spec": {
-            "replicas": 0,
-            "strategy": { "rollingUpdate": { "maxSurge": 0 } },
-            "template": { "spec": { "hostNetwork": true, "containers": [{
-                "name": "web", "image": "nginx", "ports": [{ "containerPort": 80 }],
-                "resources": { "limits": { "cpu": 0.5, "memory": "2048Mi" } },
-                "readinessProbe": { "httpGet": { "port": 80 }, "timeoutSeconds": 5 },
-                "lifecycle": { "preStop": { "httpGet": { "port": "http", "path": "/bye" } } },
-                "env": [{ "name": "IP", "valueFrom": { "fieldRef": { "fieldPath": "status.podIP" } } }],
-            }] } },
+            "enableServiceLinks": true, "dnsPolicy": "Default", "restartPolicy": "Never", "schedulerName": "mine",
+            "securityContext": {}, "terminationGracePeriodSeconds": 1,
+            "resources": { "limits": { "cpu": "4", "memory": "0.5Gi" } },
+            "containers": [
+                { "name": "a", "image": "a:1", "resources": { "requests": { "cpu": "500m" } } },
+                { "name": "b", "image": "b:1", "resources": {
+                    "requests": { "cpu": "250m", "ephemeral-storage": "1Gi" }, "limits": { "hugepages-2Mi": "4Mi" },
+                } },
+            ],
         } }),
         expect![[r#"
-            spec.progressDeadlineSeconds = 600
-            spec.revisionHistoryLimit = 10
-            spec.strategy.rollingUpdate.maxUnavailable = "25%"
-            spec.strategy.type = "RollingUpdate"
-            spec.template.metadata = {}
-            spec.template.spec.containers[0].env[0].valueFrom.fieldRef.apiVersion = "v1"
-            spec.template.spec.containers[0].imagePullPolicy = "Always"
-            spec.template.spec.containers[0].lifecycle.preStop.httpGet.scheme = "HTTP"
-            spec.template.spec.containers[0].ports[0].protocol = "TCP"
-            spec.template.spec.containers[0].readinessProbe.failureThreshold = 3
-            spec.template.spec.containers[0].readinessProbe.httpGet.path = "/"
-            spec.template.spec.containers[0].readinessProbe.httpGet.scheme = "HTTP"
-            spec.template.spec.containers[0].readinessProbe.periodSeconds = 10
-            spec.template.spec.containers[0].readinessProbe.successThreshold = 1
-            spec.template.spec.containers[0].resources.limits.cpu = "500m"
-            spec.template.spec.containers[0].resources.limits.memory = "2Gi"
-            spec.template.spec.containers[0].terminationMessagePath = "/dev/termination-log"
-            spec.template.spec.containers[0].terminationMessagePolicy = "File"
-            spec.template.spec.dnsPolicy = "ClusterFirst"
-            spec.template.spec.restartPolicy = "Always"
-            spec.template.spec.schedulerName = "default-scheduler"
-            spec.template.spec.securityContext = {}
-            spec.template.spec.terminationGracePeriodSeconds = 30
+            spec.containers[0].imagePullPolicy = "IfNotPresent"
+            spec.containers[0].terminationMessagePath = "/dev/termination-log"
+            spec.containers[0].terminationMessagePolicy = "File"
+            spec.containers[1].imagePullPolicy = "IfNotPresent"
+            spec.containers[1].resources.requests.hugepages-2Mi = "4Mi"
+            spec.containers[1].terminationMessagePath = "/dev/termination-log"
+            spec.containers[1].terminationMessagePolicy = "File"
+            spec.resources.limits.hugepages-2Mi = "4Mi"
+            spec.resources.limits.memory = "512Mi"
+            spec.resources.requests.cpu = "750m"
+            spec.resources.requests.hugepages-2Mi = "4Mi"
+            spec.resources.requests.memory = "512Mi"
             status = {}
         "#]],
-    );
-}
-
-#[test]
-fn recreate_has_no_rolling_update() {
-    check(
-        "apps",
-        "Deployment",
-        json!({ "spec": { "strategy": { "type": "Recreate" } } }),
-        expect![[r#"
-        spec.progressDeadlineSeconds = 600
-        spec.replicas = 1
-        spec.revisionHistoryLimit = 10
-        spec.template.metadata = {}
-        spec.template.spec.dnsPolicy = "ClusterFirst"
-        spec.template.spec.restartPolicy = "Always"
-        spec.template.spec.schedulerName = "default-scheduler"
-        spec.template.spec.securityContext = {}
-        spec.template.spec.terminationGracePeriodSeconds = 30
-        status = {}
-    "#]],
     );
 }
 
@@ -283,78 +253,6 @@ fn resources_and_storage() {
             spec.template.spec.terminationGracePeriodSeconds = 30
             status.replicas = 0
         "#]],
-    );
-}
-
-#[test]
-fn stateful_set_and_daemon_set() {
-    check(
-        "apps",
-        "StatefulSet",
-        json!({ "spec": { "updateStrategy": { "type": "RollingUpdate" }, "volumeClaimTemplates": [{ "metadata": { "name": "data" } }] } }),
-        expect![[r#"
-            spec.persistentVolumeClaimRetentionPolicy.whenDeleted = "Retain"
-            spec.persistentVolumeClaimRetentionPolicy.whenScaled = "Retain"
-            spec.podManagementPolicy = "OrderedReady"
-            spec.replicas = 1
-            spec.revisionHistoryLimit = 10
-            spec.template.metadata = {}
-            spec.template.spec.dnsPolicy = "ClusterFirst"
-            spec.template.spec.restartPolicy = "Always"
-            spec.template.spec.schedulerName = "default-scheduler"
-            spec.template.spec.securityContext = {}
-            spec.template.spec.terminationGracePeriodSeconds = 30
-            spec.volumeClaimTemplates[0].apiVersion = "v1"
-            spec.volumeClaimTemplates[0].kind = "PersistentVolumeClaim"
-            spec.volumeClaimTemplates[0].spec.resources = {}
-            spec.volumeClaimTemplates[0].spec.volumeMode = "Filesystem"
-            spec.volumeClaimTemplates[0].status.phase = "Pending"
-            status.availableReplicas = 0
-            status.replicas = 0
-        "#]],
-    );
-    check(
-        "apps",
-        "StatefulSet",
-        json!({}),
-        expect![[r#"
-        spec.persistentVolumeClaimRetentionPolicy.whenDeleted = "Retain"
-        spec.persistentVolumeClaimRetentionPolicy.whenScaled = "Retain"
-        spec.podManagementPolicy = "OrderedReady"
-        spec.replicas = 1
-        spec.revisionHistoryLimit = 10
-        spec.template.metadata = {}
-        spec.template.spec.dnsPolicy = "ClusterFirst"
-        spec.template.spec.restartPolicy = "Always"
-        spec.template.spec.schedulerName = "default-scheduler"
-        spec.template.spec.securityContext = {}
-        spec.template.spec.terminationGracePeriodSeconds = 30
-        spec.updateStrategy.rollingUpdate.partition = 0
-        spec.updateStrategy.type = "RollingUpdate"
-        status.availableReplicas = 0
-        status.replicas = 0
-    "#]],
-    );
-    check(
-        "apps",
-        "DaemonSet",
-        json!({}),
-        expect![[r#"
-        spec.revisionHistoryLimit = 10
-        spec.template.metadata = {}
-        spec.template.spec.dnsPolicy = "ClusterFirst"
-        spec.template.spec.restartPolicy = "Always"
-        spec.template.spec.schedulerName = "default-scheduler"
-        spec.template.spec.securityContext = {}
-        spec.template.spec.terminationGracePeriodSeconds = 30
-        spec.updateStrategy.rollingUpdate.maxSurge = 0
-        spec.updateStrategy.rollingUpdate.maxUnavailable = 1
-        spec.updateStrategy.type = "RollingUpdate"
-        status.currentNumberScheduled = 0
-        status.desiredNumberScheduled = 0
-        status.numberMisscheduled = 0
-        status.numberReady = 0
-    "#]],
     );
 }
 
