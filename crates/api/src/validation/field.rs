@@ -45,12 +45,16 @@ impl<'a> Field<'a> {
 
     /// The path of a field of this object.
     pub(super) fn child(&self, name: &str) -> String {
-        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+        if self.path.is_empty() { name.to_owned() } else { [&self.path, ".", name].concat() }
     }
 
     /// An entry of this map, with the path `map[key]`.
     pub(super) fn key(&self, key: &str) -> Self {
-        Self { path: format!("{}[{key}]", self.path), value: self.value.get(key).unwrap_or(ABSENT) }
+        Self { path: self.entry(key), value: self.value.get(key).unwrap_or(ABSENT) }
+    }
+
+    fn entry(&self, key: &str) -> String {
+        [&self.path, "[", key, "]"].concat()
     }
 
     /// The items of this list.
@@ -62,7 +66,7 @@ impl<'a> Field<'a> {
     /// The entries of this map, in the order of their keys.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&'a str, Self)> + use<'a, '_> {
         let entries = self.value.as_object().into_iter().flatten();
-        entries.map(|(key, value)| (key.as_str(), Self { path: format!("{}[{key}]", self.path), value }))
+        entries.map(|(key, value)| (key.as_str(), Self { path: self.entry(key), value }))
     }
 
     /// How many items or entries there are.
