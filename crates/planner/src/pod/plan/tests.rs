@@ -1,3 +1,5 @@
+//! Plans of pods in every state that a test can name.
+
 use expect_test::{Expect, expect};
 use serde_json::json;
 

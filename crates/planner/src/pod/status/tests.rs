@@ -1,3 +1,5 @@
+//! Statuses as the API shows them, from what the kubelet has observed.
+
 use expect_test::{Expect, expect};
 use serde_json::json;
 
