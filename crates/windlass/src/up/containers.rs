@@ -69,11 +69,8 @@ impl Containers {
         variables: Vec<String>,
         command: Vec<String>,
     ) -> Result<()> {
-        let entry = |(path, source): (String, PathBuf)| BuildEntry {
-            path: path.into(),
-            mode: 0o755,
-            source: BuildSource::File(source),
-        };
+        let entry =
+            |(path, source): (String, PathBuf)| BuildEntry { path: path.into(), mode: 0o755, source: BuildSource::File(source) };
         let mut config = Config::default();
         config.set_env(Some(variables));
         config.set_cmd(Some(command));

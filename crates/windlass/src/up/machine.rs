@@ -72,8 +72,16 @@ impl Machine {
         let local_node = Arc::new(LocalNode::default());
         let server = start_server(&data_dir, &token, pki, &local_node, &addresses).await?;
         let mut machine = Self {
-            server, address, kubeconfig, started, containers: None, parts: JoinSet::new(), stop_parts: CancellationToken::new(),
-            serving: JoinSet::new(), stop_serving: CancellationToken::new(), data_dir,
+            server,
+            address,
+            kubeconfig,
+            started,
+            containers: None,
+            parts: JoinSet::new(),
+            stop_parts: CancellationToken::new(),
+            serving: JoinSet::new(),
+            stop_serving: CancellationToken::new(),
+            data_dir,
         };
         kubeconfig::write(&machine.kubeconfig, address, &machine.server.pki().ca_certificate, &token)?;
         machine.serve(listener);
@@ -175,9 +183,8 @@ async fn start_server(
     local_node: &Arc<LocalNode>,
     addresses: &Addresses,
 ) -> Result<ApiServer> {
-    let store = Embedded::open(&data_dir.path().join("store")).with_context(|| {
-        format!("cannot open the store in {}", data_dir.path().join("store").display())
-    })?;
+    let store = Embedded::open(&data_dir.path().join("store"))
+        .with_context(|| format!("cannot open the store in {}", data_dir.path().join("store").display()))?;
     let mut options = windlass_apiserver::Options::new(token, pki);
     options.nodes = local_node.clone();
     options.service_cidr = windlass_apiserver::Cidr { address: addresses.services.base(), prefix: addresses.services.prefix() };

@@ -130,7 +130,8 @@ impl Machine {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
             let kubeconfig = kube::config::Kubeconfig::read_from(self.kubeconfig()).unwrap();
-            let config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await.unwrap();
+            let config =
+                kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await.unwrap();
             work(kube::Client::try_from(config).unwrap()).await;
         });
     }

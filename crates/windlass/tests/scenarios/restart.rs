@@ -20,7 +20,10 @@ fn containers_and_traffic_go_on_when_the_main_process_is_killed() {
     let kubectl = Kubectl::all().remove(0);
     let mut machine = Machine::start(&[]);
     let out = |machine: &Machine, line: &str| stdout(machine, &kubectl, line);
-    out(&machine, "kubectl apply -f deployment.yaml -f service.yaml && kubectl rollout status deployment/nginx-deployment --timeout=60s");
+    out(
+        &machine,
+        "kubectl apply -f deployment.yaml -f service.yaml && kubectl rollout status deployment/nginx-deployment --timeout=60s",
+    );
     let port = out(&machine, "kubectl get service nginx -o jsonpath='{.spec.ports[0].nodePort}'");
     let pods = "kubectl get pods -l app=nginx -o jsonpath='{range .items[*]}{.metadata.uid} {.status.containerStatuses[0].containerID} \
                 {.status.containerStatuses[0].restartCount}{\"\\n\"}{end}'";
@@ -37,7 +40,10 @@ fn containers_and_traffic_go_on_when_the_main_process_is_killed() {
     out(&machine, "kubectl wait --for=condition=Ready pod -l app=nginx --timeout=30s");
     assert_eq!(out(&machine, pods), before, "containers were not adopted as they were");
     // The machine is whole again: it can roll.
-    out(&machine, "kubectl set image deployment/nginx-deployment nginx=nginx:1.16.1 && kubectl rollout status deployment/nginx-deployment --timeout=60s");
+    out(
+        &machine,
+        "kubectl set image deployment/nginx-deployment nginx=nginx:1.16.1 && kubectl rollout status deployment/nginx-deployment --timeout=60s",
+    );
     assert_eq!(text(&ask), "nginx 1.16.1\n");
     machine.stop();
 }
@@ -46,7 +52,11 @@ fn containers_and_traffic_go_on_when_the_main_process_is_killed() {
 fn objects_and_pods_come_back_after_a_stop() {
     let kubectl = Kubectl::all().remove(0);
     let mut machine = Machine::start(&[]);
-    stdout(&machine, &kubectl, "kubectl apply -f deployment.yaml && kubectl rollout status deployment/nginx-deployment --timeout=60s");
+    stdout(
+        &machine,
+        &kubectl,
+        "kubectl apply -f deployment.yaml && kubectl rollout status deployment/nginx-deployment --timeout=60s",
+    );
     machine.down();
     machine.up();
     stdout(&machine, &kubectl, "kubectl rollout status deployment/nginx-deployment --timeout=60s");
@@ -61,7 +71,11 @@ fn nothing_is_left_on_the_host() {
     let kubectl = Kubectl::all().remove(0);
     let before = text(traces);
     let machine = Machine::start(&[]);
-    stdout(&machine, &kubectl, "kubectl apply -f deployment.yaml -f service.yaml && kubectl rollout status deployment/nginx-deployment --timeout=60s");
+    stdout(
+        &machine,
+        &kubectl,
+        "kubectl apply -f deployment.yaml -f service.yaml && kubectl rollout status deployment/nginx-deployment --timeout=60s",
+    );
     machine.stop();
     assert_eq!(text(traces), before);
 }
@@ -84,7 +98,10 @@ fn mistakes_are_one_clear_line() {
     assert!(taken.starts_with(&format!("error: cannot listen on 127.0.0.1:{port}")), "{taken}");
     let unwritable = run("--listen 127.0.0.1:0 --data-dir /proc/windlass");
     assert!(unwritable.starts_with("error: cannot make the data directory /proc/windlass"), "{unwritable}");
-    let mirror = run(&format!("--registry-mirror docker.io=http://192.0.2.1:5000 --listen 127.0.0.1:0 --data-dir {}", machine.dir().join("third").display()));
+    let mirror = run(&format!(
+        "--registry-mirror docker.io=http://192.0.2.1:5000 --listen 127.0.0.1:0 --data-dir {}",
+        machine.dir().join("third").display()
+    ));
     assert!(mirror.starts_with("error: ") && mirror.contains("insecure"), "{mirror}");
     machine.stop();
 }

@@ -82,7 +82,8 @@ fn check_at(service: &Service, slices: &[EndpointSlice], departures: &Departures
         };
         let backends: Vec<_> = route.backends.iter().map(backend).collect();
         let affinity = route.affinity_seconds.map(|seconds| format!(", {seconds} s")).unwrap_or_default();
-        let http = route.http.as_ref().map(|http| format!(", http/{} {:?}", 1 + u8::from(http.http2), http.split)).unwrap_or_default();
+        let http =
+            route.http.as_ref().map(|http| format!(", http/{} {:?}", 1 + u8::from(http.http2), http.split)).unwrap_or_default();
         writeln!(text, "{}: {} -> [{}]{affinity}{http}", route.key, frontends.join(" "), backends.join(" ")).unwrap();
     }
     for publication in &plan.publications {
