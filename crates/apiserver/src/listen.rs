@@ -16,6 +16,8 @@ use crate::{pki::Pki, server::Error};
 
 /// A client that says hello and then nothing holds no connection for longer.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection without a request is closed after this; upstream gives 90 seconds.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 /// What requests under way get when the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// As upstream: one connection of client-go carries all its watches.
@@ -33,7 +35,7 @@ pub(crate) async fn serve(
     listener.set_nonblocking(true).map_err(Error::Listen)?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(Error::Listen)?;
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS);
     let builder = Arc::new(builder);
     let graceful = GracefulShutdown::new();
