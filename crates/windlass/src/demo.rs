@@ -31,7 +31,7 @@ pub(crate) fn main(options: &args::Demo) -> Result<()> {
         let machine = Machine::start(&up, prepared).await?;
         let told = tell(&machine, &up).await;
         if options.keep && told.is_ok() {
-            println!("{}", what_next(&machine));
+            say(&what_next(&machine));
             up::wait_for_signal().await?;
         }
         let stopped = machine.stop().await;
@@ -80,6 +80,11 @@ async fn tell(machine: &Machine, up: &args::Up) -> Result<()> {
         started: machine.started(),
     };
     windlass_cli::demo::run(&machine.client("windlass-demo"), &stage).await
+}
+
+#[expect(clippy::print_stdout, reason = "whoever keeps the machine wants to know what to do with it")]
+fn say(text: &str) {
+    println!("{text}");
 }
 
 fn what_next(machine: &Machine) -> String {

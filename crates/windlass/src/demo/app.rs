@@ -54,7 +54,7 @@ fn serve() -> std::io::Result<()> {
     let version = std::env::var(VERSION).unwrap_or_default();
     let host = std::env::var("HOSTNAME").unwrap_or_default();
     let body = format!("{version} from {host}\n");
-    println!("{version} listens on port 8080");
+    eprintln!("{version} listens on port 8080");
     thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
