@@ -180,7 +180,7 @@ impl ImageStore {
         self.known().pins.remove(owner);
     }
 
-    /// Directory of layers; names in it are what [`layer_name`] makes.
+    /// Directory of the unpacked layers.
     pub fn layers_dir(&self) -> &Path {
         &self.layers
     }

@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test program")]
 
 mod containers;
+mod faults;
 mod fixture;
 mod images;
+mod lives;
 mod registry;
+mod sessions;
 mod timing;
 
 use std::{env, process::ExitCode, time::Instant};
@@ -23,7 +26,7 @@ fn main() -> ExitCode {
     if let Some(code) = windlass_oci::internal::run_if_internal() {
         return code;
     }
-    let tests: Vec<Test> = [containers::TESTS, images::TESTS].concat();
+    let tests: Vec<Test> = [containers::TESTS, sessions::TESTS, lives::TESTS, images::TESTS, faults::TESTS].concat();
     let args: Vec<String> = env::args().skip(1).collect();
     let filters: Vec<&String> = args.iter().filter(|arg| !arg.starts_with("--") && *arg != "terse").collect();
     let exact = args.iter().any(|arg| arg == "--exact");
@@ -44,8 +47,8 @@ fn main() -> ExitCode {
     }
     rustls::crypto::ring::default_provider().install_default().expect("the first provider");
     match args.as_slice() {
-        [mode, data_dir] if mode == containers::VICTIM => containers::be_killed(data_dir),
-        [mode, data_dir] if mode == containers::BUSY_VICTIM => containers::be_killed_busy(data_dir),
+        [mode, data_dir] if mode == lives::VICTIM => lives::be_killed(data_dir),
+        [mode, data_dir] if mode == lives::BUSY_VICTIM => lives::be_killed_busy(data_dir),
         _ => {}
     }
     for (name, test) in tests.iter().filter(|(name, _)| wanted(name)) {
