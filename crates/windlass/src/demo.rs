@@ -6,7 +6,7 @@ mod registry;
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use windlass_cli::{
     args::{self, Runtime},
     demo::Stage,
@@ -29,7 +29,10 @@ pub(crate) fn main(options: &args::Demo) -> Result<()> {
     let outcome = up::runtime()?.block_on(async {
         registry.serve();
         let machine = Machine::start(&up, prepared).await?;
-        let told = tell(&machine, &up).await;
+        let told = tokio::select! {
+            told = tell(&machine, &up) => told,
+            signal = up::wait_for_signal() => signal.and_then(|()| bail!("interrupted")),
+        };
         if options.keep && told.is_ok() {
             say(&what_next(&machine));
             up::wait_for_signal().await?;

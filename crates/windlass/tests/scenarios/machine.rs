@@ -43,7 +43,8 @@ pub(crate) struct Machine {
     process: Option<Child>,
     args: Vec<String>,
     dir: TempDir,
-    pub(crate) registry: Registry,
+    /// Serves for as long as the machine lives.
+    _registry: Registry,
 }
 
 impl Machine {
@@ -52,7 +53,7 @@ impl Machine {
         let registry = Registry::start(dir.path());
         let mut args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
         args.push(format!("--registry-mirror=docker.io=http://{}", registry.address));
-        let mut machine = Self { process: None, args, dir, registry };
+        let mut machine = Self { process: None, args, dir, _registry: registry };
         machine.up();
         machine
     }
