@@ -79,8 +79,13 @@ fn deployment_of(context: &Context, pod: &Pod) -> Option<Arc<Deployment>> {
     let namespace = owner::namespace(&pod.metadata);
     let replica_set = context.replica_sets.get(&key(namespace, &owner::controller_of(&pod.metadata)?.name))?;
     let deployment = context.deployments.get(&key(namespace, &owner::controller_of(&replica_set.metadata)?.name))?;
-    let strategy = deployment.spec.as_ref()?.strategy.as_ref()?.type_.as_deref();
-    (strategy == Some("Recreate")).then_some(deployment)
+    Some(deployment).filter(|deployment| is_recreate(deployment))
+}
+
+/// Only this strategy looks at pods, which may be many.
+fn is_recreate(deployment: &Deployment) -> bool {
+    let strategy = deployment.spec.as_ref().and_then(|spec| spec.strategy.as_ref());
+    strategy.is_some_and(|strategy| strategy.type_.as_deref() == Some("Recreate"))
 }
 
 impl Loop {
@@ -95,7 +100,7 @@ impl Loop {
             return Ok(Next::Wait);
         };
         let replica_sets = self.replica_sets(&deployment);
-        let running_pods = self.running_pods(&replica_sets);
+        let running_pods = if is_recreate(&deployment) { self.running_pods(&replica_sets) } else { BTreeMap::new() };
         let snapshot = deployment::Snapshot { deployment: &deployment, replica_sets: &replica_sets, running_pods: &running_pods };
         let plan = deployment::plan(&snapshot, context.now());
         tracing::trace!(key = &**key, waiting = ?plan.waiting, "planned");

@@ -21,6 +21,10 @@ fn pause_after(failures: u32) -> Duration {
     FIRST_PAUSE.saturating_mul(1 << failures.min(20)).min(LONGEST_PAUSE)
 }
 
+/// Longest rest of a key that keeps changing. A pass over a thousand pods takes longer than their events take to come: without
+/// rest it would run once for each of them, and take the machine from those who make them.
+const LONGEST_REST: Duration = Duration::from_millis(10);
+
 /// What a pass over a key leaves to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -42,6 +46,8 @@ pub(crate) struct Queue<K> {
 
 struct State<K> {
     ready: VecDeque<K>,
+    /// Resting after a pass: a change does not cut the rest short.
+    resting: HashSet<K>,
     /// In `ready`.
     queued: HashSet<K>,
     /// Being worked on.
@@ -64,6 +70,7 @@ impl<K: Clone + Eq + Hash + Ord + Send + Sync + 'static> Queue<K> {
     pub(crate) fn new() -> Arc<Self> {
         let state = State {
             ready: VecDeque::new(),
+            resting: HashSet::new(),
             queued: HashSet::new(),
             running: HashSet::new(),
             dirty: HashSet::new(),
@@ -90,7 +97,8 @@ impl<K: Clone + Eq + Hash + Ord + Send + Sync + 'static> Queue<K> {
         self.changed.notify_one();
     }
 
-    fn done(&self, key: K, next: Next) {
+    /// A key that changed meanwhile rests as long as its pass took, so that changes gather and a pass takes half of a CPU at most.
+    fn done(&self, key: K, next: Next, took: Duration) {
         let mut state = self.lock();
         state.running.remove(&key);
         if next == Next::Failed {
@@ -104,8 +112,12 @@ impl<K: Clone + Eq + Hash + Ord + Send + Sync + 'static> Queue<K> {
         if let Next::After(pause) = next {
             state.postpone(key.clone(), Instant::now() + pause);
         }
-        if state.dirty.remove(&key) || next == Next::Again {
+        let dirty = state.dirty.remove(&key);
+        if next == Next::Again {
             state.add(key);
+        } else if dirty {
+            state.postpone(key.clone(), Instant::now() + took.min(LONGEST_REST));
+            state.resting.insert(key);
         }
         drop(state);
         self.changed.notify_one();
@@ -121,6 +133,7 @@ impl<K: Clone + Eq + Hash + Ord + Send + Sync + 'static> Queue<K> {
             }
             state.later.pop_first();
             state.due.remove(&key);
+            state.resting.remove(&key);
             state.add(key);
         }
         let Some(key) = state.ready.pop_front() else { return Err(state.later.first().map(|(at, _)| *at)) };
@@ -142,8 +155,9 @@ impl<K: Clone + Eq + Hash + Ord + Send + Sync + 'static> Queue<K> {
                 Ok(key) => {
                     let (queue, pass) = (Arc::clone(&self), pass.clone());
                     passes.spawn(async move {
+                        let started = Instant::now();
                         let next = pass(key.clone()).await;
-                        queue.done(key, next);
+                        queue.done(key, next, started.elapsed());
                     });
                     continue;
                 }
@@ -171,6 +185,9 @@ impl<K: Clone + Eq + Hash + Ord + Send + Sync + 'static> Queue<K> {
 
 impl<K: Clone + Eq + Hash + Ord> State<K> {
     fn add(&mut self, key: K) {
+        if self.resting.contains(&key) {
+            return;
+        }
         if let Some(at) = self.due.remove(&key) {
             self.later.remove(&(at, key.clone()));
         }

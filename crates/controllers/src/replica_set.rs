@@ -52,6 +52,11 @@ pub(crate) fn start(context: &Arc<Context>, tasks: &mut JoinSet<()>, stop: &Canc
             let owner = owner::controller_of(&pod.metadata).filter(|owner| owner.kind == "ReplicaSet")?;
             Some(key(owner::namespace(&pod.metadata), &owner.name))
         };
+        if let (Some(old), Some(new)) = (old, new)
+            && replica_set::shown(old) == replica_set::shown(new)
+        {
+            return;
+        }
         let (before, after) = (old.and_then(owner_of), new.and_then(owner_of));
         if let Some(key) = before.as_ref().filter(|before| Some(*before) != after.as_ref()) {
             by_pod.add(Key::clone(key));

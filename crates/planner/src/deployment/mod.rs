@@ -38,7 +38,7 @@ pub struct Snapshot<'a> {
     pub deployment: &'a Deployment,
     /// The ReplicaSets of its namespace that it owns or could adopt; others may be among them.
     pub replica_sets: &'a [Arc<ReplicaSet>],
-    /// By uid of a ReplicaSet: its pods that have not finished, terminating ones included.
+    /// By uid of a ReplicaSet: its pods that have not finished, terminating ones included. Only Recreate looks at them.
     pub running_pods: &'a BTreeMap<String, usize>,
 }
 

@@ -110,6 +110,20 @@ pub struct Plan {
     pub wake_at: Option<Timestamp>,
 }
 
+/// The parts of a pod that a ReplicaSet counts by; as long as none changes there is nothing to do.
+pub fn shown(pod: &Pod) -> impl PartialEq + '_ {
+    let meta = &pod.metadata;
+    let ready_since = replica::ready_since(pod);
+    (
+        &meta.owner_references,
+        &meta.labels,
+        meta.deletion_timestamp.is_some(),
+        replica::is_finished(pod),
+        replica::is_ready(pod),
+        ready_since,
+    )
+}
+
 /// `spec.replicas`; 1 if not said.
 pub fn replicas(replica_set: &ReplicaSet) -> i32 {
     replica_set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)

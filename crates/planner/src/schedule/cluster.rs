@@ -29,6 +29,8 @@ pub struct NodeState {
     requested: Resources,
     for_score: Resources,
     pods: BTreeMap<String, Placed>,
+    /// By uid of the owner that controls them: how many pods.
+    siblings: BTreeMap<String, i64>,
     ports: BTreeSet<HostPort>,
 }
 
@@ -47,8 +49,15 @@ pub struct Cluster {
 impl NodeState {
     fn new(node: Arc<Node>) -> Self {
         let allocatable = allocatable(&node);
-        let none = Resources::default;
-        Self { node, allocatable, requested: none(), for_score: none(), pods: BTreeMap::new(), ports: BTreeSet::new() }
+        Self {
+            node,
+            allocatable,
+            requested: Resources::default(),
+            for_score: Resources::default(),
+            pods: BTreeMap::new(),
+            siblings: BTreeMap::new(),
+            ports: BTreeSet::new(),
+        }
     }
 
     /// Its name.
@@ -84,6 +93,11 @@ impl NodeState {
         self.pods.values().map(|placed| &placed.pod)
     }
 
+    /// How many pods of that owner it carries.
+    pub(super) fn siblings(&self, owner_uid: &str) -> i64 {
+        self.siblings.get(owner_uid).copied().unwrap_or(0)
+    }
+
     pub(super) fn ports(&self) -> &BTreeSet<HostPort> {
         &self.ports
     }
@@ -101,6 +115,9 @@ impl NodeState {
         self.requested.add(&requests);
         self.for_score.add(&for_score);
         self.ports.extend(spec.into_iter().flat_map(host_ports));
+        if let Some(owner) = owner::controller_uid(&pod.metadata) {
+            *self.siblings.entry(owner.to_owned()).or_default() += 1;
+        }
         self.pods.insert(uid, Placed { pod, requests, for_score });
     }
 
@@ -108,6 +125,14 @@ impl NodeState {
         let Some(placed) = self.pods.remove(uid) else { return };
         self.requested.subtract(&placed.requests);
         self.for_score.subtract(&placed.for_score);
+        if let Some(owner) = owner::controller_uid(&placed.pod.metadata)
+            && let Some(count) = self.siblings.get_mut(owner)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.siblings.remove(owner);
+            }
+        }
         if placed.pod.spec.iter().flat_map(host_ports).next().is_some() {
             self.ports = self.pods.values().filter_map(|placed| placed.pod.spec.as_ref()).flat_map(host_ports).collect();
         }

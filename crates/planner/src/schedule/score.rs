@@ -108,7 +108,5 @@ fn room(candidate: &Candidate<'_>, node: &NodeState) -> i64 {
 
 /// Pods of the same owner that are there: without constraints of its own, a workload spreads over hosts.
 fn siblings(pod: &Pod, node: &NodeState) -> i64 {
-    let Some(owner) = owner::controller_uid(&pod.metadata) else { return 0 };
-    let same = node.pods().filter(|other| owner::is_controlled_by(&other.metadata, owner)).count();
-    i64::try_from(same).unwrap_or(i64::MAX)
+    owner::controller_uid(&pod.metadata).map_or(0, |owner| node.siblings(owner))
 }
