@@ -43,9 +43,29 @@ pub(super) async fn answer(call: &Call, subresource: Subresource, parts: Parts, 
     let mut request = Request::from_parts(parts, body);
     let path: PathAndQuery = path.parse().map_err(|error: http::uri::InvalidUri| bad_request(error.to_string()))?;
     *request.uri_mut() = Uri::from(path);
-    match router.oneshot(request).await {
-        Ok(response) => Ok(response),
+    let response = match router.oneshot(request).await {
+        Ok(response) => response,
         Err(never) => match never {},
+    };
+    if response.status().is_client_error() || response.status().is_server_error() {
+        return Err(refusal(response).await);
+    }
+    Ok(response)
+}
+
+/// Bytes of a kubelet's refusal that are passed on, as upstream.
+const MAX_REFUSAL_BYTES: usize = 50_000;
+
+/// What a kubelet refuses in plain words, as a Status that clients can print.
+async fn refusal(response: Response) -> Status {
+    let code = response.status().as_u16();
+    let body = axum::body::to_bytes(response.into_body(), MAX_REFUSAL_BYTES).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&body);
+    match code {
+        400 => bad_request(text),
+        404 => Status::request(404, "NotFound", text),
+        500 => Status::request(500, "InternalError", format!("Internal error occurred: {text}")),
+        code => Status::request(code, "", text),
     }
 }
 
