@@ -1,6 +1,6 @@
 //! A pod's namespaces, network and volumes, made at the same time.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, time::Instant};
 
 use super::operation::{Done, Scope};
 use crate::{
@@ -20,6 +20,7 @@ pub(crate) async fn set_up(scope: Scope, sandbox: Option<Sandbox>, attempt: u32)
 
 async fn make_sandbox(scope: &Scope, existing: Option<Sandbox>, attempt: u32) -> Result<(Sandbox, Vec<IpAddr>), String> {
     let kubelet = &scope.kubelet;
+    let began = Instant::now();
     let sandbox = match existing {
         Some(sandbox) => sandbox,
         None => kubelet.runtime.create_sandbox(config(scope, attempt)).await.map_err(|error| with_sources(&error))?,
@@ -27,8 +28,12 @@ async fn make_sandbox(scope: &Scope, existing: Option<Sandbox>, attempt: u32) ->
     let Some(netns) = &sandbox.netns else {
         return Ok((sandbox, kubelet.host_ips()));
     };
+    let made = began.elapsed();
     match kubelet.network.attach(uid(&scope.pod), netns).await {
-        Ok(ips) => Ok((sandbox, ips)),
+        Ok(ips) => {
+            tracing::debug!(pod = name(&scope.pod), sandbox = ?made, with_network = ?began.elapsed(), "a sandbox is ready");
+            Ok((sandbox, ips))
+        }
         Err(error) => {
             // Without a network it is of no use; the next attempt makes a new one.
             if let Err(error) = kubelet.runtime.remove_sandbox(&sandbox.id).await {
@@ -58,13 +63,16 @@ fn config(scope: &Scope, attempt: u32) -> SandboxConfig {
 }
 
 async fn make_volumes(scope: &Scope) -> Result<MountedVolumes, volumes::Error> {
+    let began = Instant::now();
     let objects = tokio::select! {
         objects = scope.objects.load() => objects,
         () = scope.cancel.cancelled() => Err("the pod is being deleted".to_owned()),
     };
     let objects = objects.map_err(|why| volumes::Error { volume: String::new(), why })?;
     let facts = volume_facts(scope, &objects);
-    scope.volumes.set_up(&scope.kubelet.client, &scope.kubelet.paths, &facts).await
+    let mounted = scope.volumes.set_up(&scope.kubelet.client, &scope.kubelet.paths, &facts).await;
+    tracing::debug!(pod = name(&scope.pod), took = ?began.elapsed(), "volumes are set up");
+    mounted
 }
 
 /// Brings the files of volumes up to date.

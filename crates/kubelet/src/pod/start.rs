@@ -1,5 +1,7 @@
 //! Starting one container: image, configuration, container, process, postStart hook.
 
+use std::time::Instant;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Container;
 use windlass_planner::pod::{
@@ -15,7 +17,7 @@ use super::{
 use crate::{
     events::Type,
     images::{self, NoImage, with_sources},
-    pod::{field_path, namespace},
+    pod::{field_path, name, namespace},
     probes::run_hook,
     runtime::{ContainerState, Error, Image},
     volumes::MountedVolumes,
@@ -56,17 +58,29 @@ struct Starting<'a> {
 
 impl Starting<'_> {
     async fn start(&self) -> Result<Started, Failed> {
+        let began = Instant::now();
         let image = tokio::select! {
             image = self.image() => image,
             () = self.scope.cancel.cancelled() => return Err(failed("ContainerCreating", String::new(), RETRY_SECONDS)),
         };
         let image = image.map_err(|no_image| self.no_image(no_image))?;
+        let with_image = began.elapsed();
         let id = self.create(&image).await?;
+        let created = began.elapsed();
         self.event(Type::Normal, "Created", "Container created");
         if let Err(error) = self.scope.kubelet.runtime.start_container(&id).await {
             return Err(self.start_error(id, &image, &error));
         }
         self.event(Type::Normal, "Started", "Container started");
+        let started = began.elapsed();
+        tracing::debug!(
+            pod = name(&self.scope.pod),
+            container = self.order.container.name,
+            ?with_image,
+            ?created,
+            ?started,
+            "a container runs"
+        );
         let hook_failure = self.post_start(&id).await;
         Ok(Started { run: self.run(&id, &image, self.state(&id).await), hook_failure })
     }

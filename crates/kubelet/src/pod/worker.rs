@@ -297,8 +297,12 @@ impl Worker {
         self.operations.spawn(ended::inspect(self.scope(), name.to_owned(), id.to_owned()));
     }
 
+    fn can_refresh(&self) -> bool {
+        !self.is_refreshing && self.observed.sandbox == SandboxState::Ready
+    }
+
     fn refresh(&mut self) {
-        if self.is_refreshing || self.observed.sandbox != SandboxState::Ready {
+        if !self.can_refresh() {
             return;
         }
         self.is_refreshing = true;
@@ -308,7 +312,9 @@ impl Worker {
 
     /// Waits for the next thing that happens to the pod, and takes note of it.
     async fn wait(&mut self, wake_at: Option<Timestamp>) {
-        let wake_at = [wake_at, self.refresh_at].into_iter().flatten().min();
+        // What cannot be refreshed now is not waited for: it would be due at once, again and again.
+        let refresh_at = self.refresh_at.filter(|_| self.can_refresh());
+        let wake_at = [wake_at, refresh_at].into_iter().flatten().min();
         let timer = async {
             match wake_at {
                 Some(at) => tokio::time::sleep(Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default()).await,
@@ -325,7 +331,7 @@ impl Worker {
             Some(report) = self.reports.recv() => self.judge(report),
             () = changed.changed.notified() => self.see_objects(),
             () = timer => {
-                if self.refresh_at.is_some_and(|at| at <= Timestamp::now()) {
+                if refresh_at.is_some_and(|at| at <= Timestamp::now()) {
                     self.refresh();
                 }
             }

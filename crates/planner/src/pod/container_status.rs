@@ -81,6 +81,10 @@ fn waiting(
         let (reason, message) = failure.waiting(spec.image.as_deref().unwrap_or_default(), now);
         return Some(waiting_state(&reason, Some(message)));
     }
+    // While it is being started it does not wait, although its back-off has been raised for the next crash already.
+    if known.busy {
+        return None;
+    }
     if let Next::BackOff(_) = restart::next(pod_spec, spec, is_init, known, now) {
         let delay = go_seconds(known.backoff.seconds);
         let message = format!("back-off {delay} restarting failed container={} pod={}", spec.name, pod_reference(pod));
