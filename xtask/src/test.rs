@@ -52,7 +52,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         environment.push(("WINDLASS_TEST_REGISTRY_DATA", registry));
         // One at a time: each starts a whole machine, and two machines at once measure each other.
         let mut command = cargo();
-        command.args(["test", "--release", "--package", "windlass", "--test", "scenarios", "--", "--test-threads", "1"]).envs(environment);
+        command
+            .args(["test", "--release", "--package", "windlass", "--test", "scenarios", "--", "--test-threads", "1"])
+            .envs(environment);
         execute(&mut command)?;
     }
     Ok(())
