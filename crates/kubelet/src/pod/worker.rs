@@ -1,6 +1,7 @@
 //! The life of one pod on this machine: observe, plan, act, say what became of it.
 
 mod apply;
+mod back_off;
 mod down;
 
 use std::{
@@ -10,7 +11,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use k8s_openapi::api::core::v1::Pod;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -29,9 +30,8 @@ use super::{
     status::StatusWriter,
 };
 use crate::{
-    events::Type,
     kubelet::Kubelet,
-    pod::{container, containers, field_path, name, namespace, uid},
+    pod::{container, containers},
     probes::{self, Kind, Probed, Report},
     runtime::Sandbox,
     volumes::{MountedVolumes, PodVolumes},
@@ -374,35 +374,6 @@ impl Worker {
         let status = planner::status(&self.pod, &self.observed, &self.status.latest(), Timestamp::now());
         self.tell_of_back_off(&status);
         self.status.publish(status);
-    }
-
-    /// An event for each container that began to wait for its next attempt.
-    fn tell_of_back_off(&mut self, status: &PodStatus) {
-        for container in status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten()) {
-            let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
-            let reason = waiting.and_then(|waiting| waiting.reason.clone()).unwrap_or_default();
-            if self.told.insert(container.name.clone(), reason.clone()).is_some_and(|told| told == reason) {
-                continue;
-            }
-            let path = field_path(&self.pod, &container.name);
-            let event =
-                |kind, reason, message: String| self.kubelet.events.pod(&self.pod, Some(path.clone()), kind, reason, message);
-            let pod = format!("{}_{}({})", name(&self.pod), namespace(&self.pod), uid(&self.pod));
-            match reason.as_str() {
-                observed::CRASH_LOOP_BACK_OFF => {
-                    event(
-                        Type::Warning,
-                        "BackOff",
-                        format!("Back-off restarting failed container {} in pod {pod}", container.name),
-                    );
-                }
-                observed::IMAGE_PULL_BACK_OFF => {
-                    event(Type::Normal, "BackOff", format!("Back-off pulling image \"{}\"", container.image));
-                    event(Type::Warning, "Failed", format!("Error: {}", observed::IMAGE_PULL_BACK_OFF));
-                }
-                _ => {}
-            }
-        }
     }
 }
 
