@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::kind::Kind;
 
 pub mod age;
+pub(crate) mod autoscaling;
 mod cell;
 pub(crate) mod config;
 pub(crate) mod event;

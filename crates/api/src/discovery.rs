@@ -110,12 +110,23 @@ fn groups() -> Vec<&'static str> {
     groups
 }
 
-/// Every group has one version.
-const VERSION: &str = "v1";
+/// The versions of a group in the order of the table, the preferred one first.
+fn versions(group: &str) -> Vec<&'static str> {
+    let kinds = KINDS.iter().filter(|kind| kind.group == group).map(|kind| kind.version);
+    let posted = POSTED.iter().filter(|posted| posted.group == group).map(|posted| posted.version);
+    let mut versions = Vec::new();
+    for version in kinds.chain(posted) {
+        if !versions.contains(&version) {
+            versions.push(version);
+        }
+    }
+    versions
+}
 
 fn describe_group(group: &str) -> Value {
-    let version = json!({ "groupVersion": format!("{group}/{VERSION}"), "version": VERSION });
-    json!({ "name": group, "versions": [version], "preferredVersion": version })
+    let describe = |version: &str| json!({ "groupVersion": format!("{group}/{version}"), "version": version });
+    let versions: Vec<Value> = versions(group).into_iter().map(describe).collect();
+    json!({ "name": group, "preferredVersion": versions.first(), "versions": versions })
 }
 
 fn plain_posted(posted: &Posted) -> Value {
@@ -170,18 +181,20 @@ fn aggregated(version: &str, groups: &[&str]) -> Value {
 }
 
 fn aggregated_group(group: &str) -> Value {
-    let kinds = KINDS.iter().filter(|kind| kind.group == group).map(aggregated_kind);
-    let posted = POSTED.iter().filter(|posted| posted.group == group).map(aggregated_posted);
-    let mut resources: Vec<Value> = posted.chain(kinds).collect();
-    resources.sort_by_key(|resource| resource["resource"].as_str().map(str::to_owned));
     let mut metadata = json!({ "creationTimestamp": null });
     if !group.is_empty() {
         metadata["name"] = group.into();
     }
-    json!({
-        "metadata": metadata,
-        "versions": [{ "version": VERSION, "resources": resources, "freshness": "Current" }],
-    })
+    let versions: Vec<Value> = versions(group).into_iter().map(|version| aggregated_version(group, version)).collect();
+    json!({ "metadata": metadata, "versions": versions })
+}
+
+fn aggregated_version(group: &str, version: &str) -> Value {
+    let kinds = KINDS.iter().filter(|kind| (kind.group, kind.version) == (group, version)).map(aggregated_kind);
+    let posted = POSTED.iter().filter(|posted| (posted.group, posted.version) == (group, version)).map(aggregated_posted);
+    let mut resources: Vec<Value> = posted.chain(kinds).collect();
+    resources.sort_by_key(|resource| resource["resource"].as_str().map(str::to_owned));
+    json!({ "version": version, "resources": resources, "freshness": "Current" })
 }
 
 fn aggregated_kind(kind: &Kind) -> Value {

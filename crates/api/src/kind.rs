@@ -9,6 +9,7 @@ use crate::{
 };
 
 pub mod apps;
+pub mod autoscaling;
 pub mod coordination;
 pub mod core;
 pub mod discovery;
@@ -19,7 +20,10 @@ mod prepare;
 pub mod rbac;
 pub mod scheduling;
 mod service;
+mod shared;
 pub mod storage;
+
+pub use shared::Shared;
 
 /// A field that a field selector may name, besides `metadata.name` and `metadata.namespace`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,8 +105,8 @@ pub struct Kind {
     pub subresources: &'static [Subresource],
     /// When `metadata.generation` grows.
     pub generation: Generation,
-    /// Group and plural under which the store keeps it, where two kinds share their objects (Event).
-    pub stored_as: Option<(&'static str, &'static str)>,
+    /// The kind whose shape the store keeps, where two kinds are views of the same objects.
+    pub stored_as: Option<Shared>,
     /// Columns of a Table answer, in order.
     pub columns: &'static [Column],
     /// The cells of one table row, as many as there are columns.
@@ -174,6 +178,8 @@ pub static KINDS: &[Kind] = &[
     apps::REPLICA_SET,
     apps::STATEFUL_SET,
     events::EVENT,
+    autoscaling::HORIZONTAL_POD_AUTOSCALER,
+    autoscaling::HORIZONTAL_POD_AUTOSCALER_V1,
     policy::POD_DISRUPTION_BUDGET,
     rbac::CLUSTER_ROLE_BINDING,
     rbac::CLUSTER_ROLE,
@@ -210,17 +216,6 @@ impl Kind {
     /// Group and plural as messages print them: `pods`, `deployments.apps`.
     pub fn resource(&self) -> crate::status::Resource<'static> {
         crate::status::Resource { group: self.group, plural: self.plural }
-    }
-
-    /// Group and plural under which the store keeps the objects.
-    pub fn stored_as(&self) -> (&'static str, &'static str) {
-        self.stored_as.unwrap_or((self.group, self.plural))
-    }
-
-    /// The kind whose shape the stored objects have.
-    pub fn stored_kind(&self) -> &Self {
-        let (group, plural) = self.stored_as();
-        KINDS.iter().find(|kind| (kind.group, kind.plural) == (group, plural)).unwrap_or(self)
     }
 
     /// Whether `/{name}/SUBRESOURCE` exists.

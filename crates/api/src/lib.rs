@@ -4,6 +4,7 @@
 //! this build does not know is reported rather than dropped in silence. Controllers use the typed structs of `k8s-openapi`.
 
 pub mod apply;
+pub mod autoscaling;
 pub mod bootstrap;
 pub mod codec;
 pub mod columns;

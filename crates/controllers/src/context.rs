@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet},
+        autoscaling::v2::HorizontalPodAutoscaler,
         coordination::v1::Lease,
         core::v1::{
             ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service, ServiceAccount,
@@ -53,6 +54,7 @@ objects!(
     Deployment,
     EndpointSlice,
     Endpoints,
+    HorizontalPodAutoscaler,
     Lease,
     Namespace,
     Node,
@@ -89,6 +91,7 @@ pub(crate) struct Context {
     /// Those named [`ROOT_CA_CONFIG_MAP`] alone.
     pub(crate) root_ca_config_maps: Arc<Cache<ConfigMap>>,
     pub(crate) leases: Arc<Cache<Lease>>,
+    pub(crate) autoscalers: Arc<Cache<HorizontalPodAutoscaler>>,
 }
 
 impl fmt::Debug for Context {
@@ -149,6 +152,7 @@ impl Context {
             service_accounts: Cache::new(|_| Vec::new()),
             root_ca_config_maps: Cache::new(|_| Vec::new()),
             leases: Cache::new(|_| Vec::new()),
+            autoscalers: Cache::new(|_| Vec::new()),
         })
     }
 
@@ -171,6 +175,7 @@ impl Context {
         self.fill(tasks, &self.service_accounts, "", stop);
         self.fill(tasks, &self.root_ca_config_maps, "metadata.name=kube-root-ca.crt", stop);
         self.fill(tasks, &self.leases, "", stop);
+        self.fill(tasks, &self.autoscalers, "", stop);
     }
 
     fn fill<K>(&self, tasks: &mut JoinSet<()>, cache: &Arc<Cache<K>>, fields: &'static str, stop: &CancellationToken)

@@ -76,6 +76,7 @@ pub(crate) fn start(context: &Arc<Context>, tasks: &mut JoinSet<()>, stop: &Canc
         namespaces,
         service_accounts,
         leases,
+        autoscalers,
     );
     for kind in KINDS.iter().filter(|kind| is_watched(kind) && !covered.contains(&(kind.group, kind.kind))) {
         let cache: Arc<Cache<AnyObject>> = Cache::new(|_| Vec::new());

@@ -4,6 +4,7 @@
 //! nothing is made or deleted twice.
 
 mod api;
+mod autoscaler;
 mod cache;
 mod context;
 mod daemon_set;
@@ -53,6 +54,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
     node_lifecycle::start(&context, &mut tasks, &stop);
     eviction::start(&context, &mut tasks, &stop);
     pod_garbage::start(&context, &mut tasks, &stop);
+    autoscaler::start(&context, &mut tasks, &stop);
     scheduler::start(&context, &mut tasks, &stop);
     context.watch(&mut tasks, &stop);
     stop.cancelled().await;

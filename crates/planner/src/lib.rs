@@ -4,6 +4,7 @@
 //! specific: whoever carries it out makes no choice. Absent on purpose: clocks, randomness, logging, I/O, async, and maps
 //! whose order is random.
 
+pub mod autoscaler;
 pub mod claim;
 pub mod controller_revision;
 pub mod daemon_set;

@@ -4,6 +4,7 @@
 //! way in (`stringData`, `serviceAccount`) and the fields that its encoder always writes (`status: {}`).
 
 mod apps;
+mod autoscaling;
 mod container;
 mod core;
 mod fill;
@@ -46,6 +47,7 @@ pub fn apply(group: &str, kind: &str, object: &mut Value) {
         ("apps", "ReplicaSet") => apps::replica_set(object),
         ("apps", "StatefulSet") => apps::stateful_set(object),
         ("apps", "DaemonSet") => apps::daemon_set(object),
+        ("autoscaling", "HorizontalPodAutoscaler") => autoscaling::horizontal_pod_autoscaler(object),
         ("discovery.k8s.io", "EndpointSlice") => each(object, "ports", |port| {
             fill::unset(port, "name", "");
             fill::unset(port, "protocol", "TCP");

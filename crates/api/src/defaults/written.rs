@@ -20,6 +20,10 @@ pub(super) fn always(group: &str, kind: &str, object: &mut Value) {
         ("policy", "PodDisruptionBudget") => {
             (json!({}), json!({ "currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0 }))
         }
+        ("autoscaling", "HorizontalPodAutoscaler") if object["apiVersion"] == "autoscaling/v1" => {
+            (json!({}), json!({ "currentReplicas": 0, "desiredReplicas": 0 }))
+        }
+        ("autoscaling", "HorizontalPodAutoscaler") => (json!({}), json!({ "currentMetrics": null, "desiredReplicas": 0 })),
         ("autoscaling", "Scale") => (json!({}), json!({ "replicas": 0 })),
         ("", "Event") => {
             for field in ["involvedObject", "source"] {

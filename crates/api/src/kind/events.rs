@@ -1,7 +1,7 @@
 //! The kind of events.k8s.io: a second view of the core group's events.
 
-use super::{BASE, Kind, SelectableField};
-use crate::columns;
+use super::{BASE, Kind, SelectableField, Shared};
+use crate::{columns, events};
 
 const fn at(name: &'static str, pointer: &'static [&'static str]) -> SelectableField {
     SelectableField { name, pointers: pointer, default: "" }
@@ -14,7 +14,13 @@ pub const EVENT: Kind = Kind {
     plural: "events",
     singular: "event",
     short_names: &["ev"],
-    stored_as: Some(("", "events")),
+    stored_as: Some(Shared {
+        group: "",
+        version: "v1",
+        plural: "events",
+        to_stored: events::to_core,
+        from_stored: events::from_core,
+    }),
     selectable: &[
         at("reason", &["/reason"]),
         at("regarding.kind", &["/involvedObject/kind"]),

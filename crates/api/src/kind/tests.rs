@@ -17,12 +17,12 @@ fn every_entry_is_found_by_its_names() {
 }
 
 #[test]
-fn no_two_kinds_share_a_name_in_one_group() {
+fn no_two_kinds_share_a_name_in_one_version_of_a_group() {
     let mut names = BTreeSet::new();
     for kind in KINDS {
         let own = [kind.plural, kind.singular].into_iter().collect::<BTreeSet<_>>();
         for name in own.into_iter().chain(kind.short_names.iter().copied()) {
-            assert!(names.insert((kind.group, name)), "{name}");
+            assert!(names.insert((kind.group, kind.version, name)), "{name}");
         }
     }
 }

@@ -64,7 +64,8 @@ fn read(generator: &mut SchemaGenerator, group: &str, version: &str, kind: &str)
         "authorization.k8s.io" "v1" authorization::v1 [
             LocalSubjectAccessReview SelfSubjectAccessReview SelfSubjectRulesReview SubjectAccessReview
         ]
-        "autoscaling" "v1" autoscaling::v1 [Scale]
+        "autoscaling" "v1" autoscaling::v1 [HorizontalPodAutoscaler Scale]
+        "autoscaling" "v2" autoscaling::v2 [HorizontalPodAutoscaler]
         "batch" "v1" batch::v1 [CronJob Job]
         "coordination.k8s.io" "v1" coordination::v1 [Lease]
         "discovery.k8s.io" "v1" discovery::v1 [EndpointSlice]

@@ -5,6 +5,7 @@
 
 mod address;
 mod apps;
+mod autoscaling;
 mod cluster;
 mod cluster_ip;
 mod config;
@@ -73,6 +74,7 @@ pub fn create(group: &str, kind: &str, object: &Value) -> Vec<FieldError> {
         ("apps", "StatefulSet") => apps::stateful_set(object, errors_in),
         ("apps", "DaemonSet") => apps::daemon_set(object, errors_in),
         ("apps", "ControllerRevision") => apps::controller_revision(object, errors_in),
+        ("autoscaling", "HorizontalPodAutoscaler") => autoscaling::horizontal_pod_autoscaler(object, errors_in),
         ("autoscaling", "Scale") => cluster::scale(object, errors_in),
         ("coordination.k8s.io", "Lease") => cluster::lease(object, errors_in),
         ("discovery.k8s.io", "EndpointSlice") => endpoints::endpoint_slice(object, errors_in),
@@ -132,6 +134,7 @@ pub fn status(group: &str, kind: &str, new: &Value, old: &Value) -> Vec<FieldErr
         ("", "Node") => cluster::node_update(after, before, errors_in),
         ("", "ResourceQuota") => quota::quota_status(after, errors_in),
         ("", "PersistentVolumeClaim") => storage::persistent_volume_claim_status(after, errors_in),
+        ("autoscaling", "HorizontalPodAutoscaler") => autoscaling::status(&status, errors_in),
         ("policy", "PodDisruptionBudget") => policy::status(after, errors_in),
         ("", "ReplicationController") | ("apps", "ReplicaSet") => apps::counts(
             &status,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use serde_json::Value;
-use windlass_api::{events, kind::Kind, status::Status};
+use windlass_api::{kind::Kind, status::Status};
 use windlass_storage::{Entry, Error, Page, Range, Revision, Store};
 
 use crate::registry::memo::Memo;
@@ -105,8 +105,7 @@ impl Registry {
 
 /// Decodes an object as this kind: two kinds that share their objects differ in how they spell them.
 pub(crate) fn decode(kind: &Kind, entry: &Entry, revision: Revision) -> Result<Value, Status> {
-    let object = record::decode_at(entry, revision)?;
-    Ok(if kind.stored_as.is_some() { events::from_core(&object) } else { object })
+    Ok(kind.from_stored(record::decode_at(entry, revision)?))
 }
 
 /// The JSON of an object as this kind, as clients read it.
@@ -128,5 +127,5 @@ pub(crate) fn append_json(out: &mut BytesMut, kind: &Kind, entry: &Entry, revisi
 
 /// Encodes an object of this kind for the store.
 pub(crate) fn encode(kind: &Kind, object: &Value) -> Bytes {
-    if kind.stored_as.is_some() { record::encode(&events::to_core(object)) } else { record::encode(object) }
+    record::encode(&kind.to_stored(object))
 }

@@ -10,19 +10,26 @@ mod script;
 use machine::{Kubectl, Machine};
 
 /// Runs a golden script with every kubectl there is, each on a machine of its own.
-fn check(name: &str) {
+fn check(name: &str, args: &[&str]) {
     for kubectl in Kubectl::all() {
-        let machine = Machine::start(&[]);
+        let machine = Machine::start(args);
         script::run(name, &machine, &kubectl);
         machine.stop();
     }
 }
 
 macro_rules! scripts {
-    ($($name:ident: $file:literal,)*) => { $(#[test] fn $name() { check($file); })* };
+    ($args:expr, $($name:ident: $file:literal,)*) => { $(#[test] fn $name() { check($file, $args); })* };
 }
 
-scripts! {
+/// What concerns the API alone needs no containers.
+const HOLLOW: &[&str] = &["--runtime", "hollow"];
+
+scripts! { HOLLOW,
+    a1_autoscaler: "a1-autoscaler",
+}
+
+scripts! { &[],
     c1_live_configmap: "c1-live-configmap",
     c2_versioned_configmap: "c2-versioned-configmap",
     c3_secrets: "c3-secrets",
