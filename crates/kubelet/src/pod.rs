@@ -10,6 +10,7 @@ mod set_up;
 mod start;
 mod status;
 mod stop;
+mod unroute;
 mod worker;
 
 use std::sync::Arc;

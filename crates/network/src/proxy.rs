@@ -1,7 +1,9 @@
 //! Services in the kernel: what the API says in, one transaction for what changed out.
 
 mod http;
+mod members;
 mod publish;
+mod routed;
 mod rules;
 mod run;
 mod unrouted;
@@ -20,13 +22,15 @@ use k8s_openapi::api::{
 };
 use windlass_api::names::{LABEL_CONTROLLER_REVISION_HASH, LABEL_POD_TEMPLATE_HASH, LABEL_SERVICE_NAME};
 use windlass_planner::proxy::{
-    Departures, Machine as PlannedMachine, Publication, Route, RouteKey, ServiceKey, ServicePlan, plan,
+    Acknowledged, Departures, Machine as PlannedMachine, Publication, Route, RouteKey, ServiceKey, ServicePlan, plan, slices_of,
 };
 
 use crate::{Addresses, Holder, Machine, netfilter::NetfilterSocket};
 use http::HttpPath;
+use members::Members;
 use rules::{Change, Rules};
 
+pub use routed::Routed;
 pub use run::{Options, RunError, run};
 
 /// A pod as the API names it.
@@ -45,6 +49,8 @@ pub struct PodRef {
 pub struct Settled {
     /// Pods on their way out that no route leads to as of now; each is named once.
     pub unrouted: Vec<PodRef>,
+    /// The same of pods that stay: their kubelets asked, to stop a container.
+    pub paused: Vec<PodRef>,
     /// When to settle again though nothing has been heard.
     pub wake_at: Option<Timestamp>,
 }
@@ -69,6 +75,7 @@ pub struct Proxy {
     mentions: BTreeMap<String, BTreeSet<ServiceKey>>,
     /// Pods of this node, by uid.
     pods: BTreeMap<String, PodRef>,
+    members: Members,
     plans: BTreeMap<ServiceKey, ServicePlan>,
     wakes: BTreeSet<(Timestamp, ServiceKey)>,
     /// Services to be planned again.
@@ -99,6 +106,7 @@ impl Proxy {
             slice_services: BTreeMap::new(),
             mentions: BTreeMap::new(),
             pods: BTreeMap::new(),
+            members: Members::default(),
             plans: BTreeMap::new(),
             wakes: BTreeSet::new(),
             dirty: BTreeSet::new(),
@@ -108,6 +116,7 @@ impl Proxy {
     /// Takes in a Service as it is now.
     pub fn service(&mut self, service: Arc<Service>) {
         let key = service_key(&service);
+        self.members.service(&key, Some(&service));
         self.dirty.insert(key.clone());
         self.services.insert(key, service);
     }
@@ -115,6 +124,7 @@ impl Proxy {
     /// Takes in that a Service was deleted.
     pub fn service_deleted(&mut self, key: &ServiceKey) {
         self.services.remove(key);
+        self.members.service(key, None);
         self.dirty.insert(key.clone());
     }
 
@@ -154,8 +164,9 @@ impl Proxy {
     }
 
     /// Takes in a pod as it is now.
-    pub fn pod(&mut self, pod: &Pod, now: Timestamp) {
+    pub fn pod(&mut self, pod: &Arc<Pod>, now: Timestamp) {
         let Some(uid) = pod.metadata.uid.clone() else { return };
+        self.dirty.extend(self.members.pod(pod));
         if self.departures.observe(pod, now) {
             self.replan_for(&uid);
             if let Some(address) = pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()) {
@@ -164,7 +175,7 @@ impl Proxy {
         }
         if let Some(revision) = revision_of(pod)
             && self.revisions.insert(uid.clone(), revision.clone()).as_ref() != Some(revision)
-            && self.mentions.contains_key(&uid)
+            && (self.mentions.contains_key(&uid) || self.members.services_of(&uid).next().is_some())
             && let Some(http) = &mut self.http
         {
             http.invalidate();
@@ -180,9 +191,10 @@ impl Proxy {
     }
 
     /// Takes in that a pod is no longer in the API.
-    pub fn pod_deleted(&mut self, uid: &str) {
+    pub fn pod_deleted(&mut self, namespace: &str, uid: &str) {
         self.pods.remove(uid);
         self.revisions.remove(uid);
+        self.dirty.extend(self.members.pod_deleted(namespace, uid));
         if self.departures.deleted(uid) {
             self.replan_for(uid);
         }
@@ -190,6 +202,7 @@ impl Proxy {
 
     fn replan_for(&mut self, mention: &str) {
         self.dirty.extend(self.mentions.get(mention).into_iter().flatten().cloned());
+        self.dirty.extend(self.members.services_of(mention).cloned());
     }
 
     /// Makes the kernel's rules what everything that was taken in asks for, in one transaction. It blocks for some milliseconds.
@@ -221,18 +234,20 @@ impl Proxy {
         let changes = changes.map(|(key, route)| Change { key, route: route.map(in_kernel) }).collect();
         self.rules.commit(changes)?;
         let leads = |uid: &str| self.rules.lead_to(uid) || self.http.as_ref().is_some_and(|http| http.leads_to(uid));
-        let gone = self.departures.acknowledge(leads);
-        let unrouted = gone.iter().filter_map(|uid| self.pods.get(uid).cloned()).collect();
+        let Acknowledged { gone, paused } = self.departures.acknowledge(leads);
+        let named = |uids: Vec<String>| uids.iter().filter_map(|uid| self.pods.get(uid).cloned()).collect();
+        let (unrouted, paused) = (named(gone), named(paused));
         let (pods, mentions) = (&self.pods, &self.mentions);
         self.departures.forget(|uid| pods.contains_key(uid) || mentions.contains_key(uid));
-        Ok(Settled { unrouted, wake_at: self.wakes.first().map(|(at, _)| *at) })
+        Ok(Settled { unrouted, paused, wake_at: self.wakes.first().map(|(at, _)| *at) })
     }
 
     /// Plans one Service anew, and says which of its routes change.
     fn replan(&mut self, key: ServiceKey, now: Timestamp) -> Vec<(RouteKey, Option<Route>)> {
         let plan = self.services.get(&key).map(|service| {
-            let slices: Vec<&EndpointSlice> =
-                self.slices.get(&key).into_iter().flat_map(BTreeMap::values).map(Arc::as_ref).collect();
+            let written = self.slices.get(&key).into_iter().flat_map(BTreeMap::values);
+            let slices = slices_of(service, &self.members.pods_of(&key), written);
+            let slices: Vec<&EndpointSlice> = slices.iter().map(Arc::as_ref).collect();
             plan(service, &slices, &self.departures, &self.machine, now)
         });
         let plan = plan.unwrap_or_default();

@@ -1,7 +1,8 @@
-//! Services and EndpointSlices in, routes out: who may be sent to, and when a pod that must go is out of every route.
+//! Services, their pods and EndpointSlices in, routes out: who may be sent to, and when a pod that must go is out of every route.
 
 mod departures;
 mod endpoints;
+mod members;
 mod service;
 
 use std::{
@@ -12,7 +13,8 @@ use std::{
 
 use jiff::SignedDuration;
 
-pub use departures::{Departure, Departures};
+pub use departures::{Acknowledged, Departure, Departures};
+pub use members::slices_of;
 pub use service::{Machine, ServicePlan, plan};
 
 /// How long a terminating endpoint may go on serving when its Service has no ready one.

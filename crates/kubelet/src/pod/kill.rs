@@ -1,14 +1,19 @@
 //! Stopping one container: hook, signal, grace, kill.
 
-use std::time::Duration;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
 use tokio::sync::watch;
-use windlass_api::names::CONDITION_UNROUTED;
-use windlass_planner::pod::{KillReason, conditions, stop};
+use windlass_planner::pod::{
+    KillReason,
+    stop::{self, Deadlines},
+};
 
-use super::operation::{Done, Scope};
+use super::{
+    operation::{Done, Scope},
+    unroute::{self, until},
+};
 use crate::{
     events::Type,
     images::with_sources,
@@ -16,10 +21,8 @@ use crate::{
     probes::{Kind, run_hook},
 };
 
-/// How long a container that is to be restarted is kept after its pod was reported unready, so that no route leads to it any more.
-/// Routes follow readiness within milliseconds; and a container that failed its probe serves nobody well.
-const UNROUTE_LIMIT: Duration = Duration::from_millis(500);
-
+/// What a container has after SIGTERM even when its grace period is used up, as upstream.
+const MIN_GRACE: Duration = Duration::from_secs(2);
 /// Pause after a container that could not be stopped.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -30,12 +33,22 @@ pub(crate) struct Order {
     pub(crate) reason: KillReason,
     /// The probe that failed, which may name a grace period of its own.
     pub(crate) probe: Option<Kind>,
-    /// The pod as it changes, to see the route go; `None` when none led to it.
-    pub(crate) routed: Option<watch::Receiver<std::sync::Arc<Pod>>>,
+    /// How to see the route go; `None` for a container that has done its work.
+    pub(crate) routed: Option<Routed>,
     pub(crate) address: Option<std::net::IpAddr>,
 }
 
-/// Kills the container that `order` names.
+/// A pod that may be in routes.
+pub(crate) struct Routed {
+    /// The pod as it changes.
+    pub(crate) pod: watch::Receiver<Arc<Pod>>,
+    /// What the API was told of it.
+    pub(crate) said: watch::Receiver<Arc<PodStatus>>,
+    /// Where its connections are counted.
+    pub(crate) netns: Option<PathBuf>,
+}
+
+/// Kills the container that `order` names: out of every route, drained, hook, signal.
 pub(crate) async fn kill(scope: Scope, order: Order) -> Done {
     let name = &order.container.name;
     let message = match &order.reason {
@@ -45,15 +58,15 @@ pub(crate) async fn kill(scope: Scope, order: Order) -> Done {
         KillReason::Done => format!("Stopping container {name}"),
     };
     scope.kubelet.events.pod(&scope.pod, Some(field_path(&scope.pod, name)), Type::Normal, "Killing", message);
-    if let Some(mut routed) = order.routed {
-        let gone = routed.wait_for(|pod| conditions::is_true(pod.status.as_ref(), CONDITION_UNROUTED));
-        let _ = tokio::time::timeout(UNROUTE_LIMIT, gone).await;
+    let grace_seconds = grace_seconds(&scope.pod, &order.container, order.probe);
+    let deadlines = Deadlines::within(grace_seconds, &scope.pod, Timestamp::now());
+    if let Some(Routed { pod, said, netns }) = order.routed {
+        unroute::ask(&scope, said, &deadlines).await;
+        unroute::unrouted(pod, &deadlines).await;
+        unroute::drained(&scope, netns.as_deref(), &deadlines).await;
     }
-    let grace = Duration::from_secs(u64::try_from(grace_seconds(&scope.pod, &order.container, order.probe)).unwrap_or(0));
-    let began = Timestamp::now();
-    pre_stop(&scope, &order.container, &order.id, order.address, grace).await;
-    let spent = Duration::try_from(Timestamp::now().duration_since(began)).unwrap_or_default();
-    stop(&scope, &order.id, grace.saturating_sub(spent).max(Duration::from_secs(2))).await;
+    pre_stop(&scope, &order.container, &order.id, order.address, until(deadlines.killed)).await;
+    stop(&scope, &order.id, until(deadlines.killed).max(MIN_GRACE)).await;
     Done::Killed { container: order.container.name, id: order.id }
 }
 

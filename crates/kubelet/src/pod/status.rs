@@ -8,6 +8,8 @@ use kube::Client;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
+use windlass_api::names::CONDITION_UNROUTED;
+use windlass_planner::pod::conditions;
 
 use crate::{
     api,
@@ -44,6 +46,11 @@ impl StatusWriter {
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<PodStatus>> {
         self.newest.subscribe()
+    }
+
+    /// What the API has taken, as it takes more.
+    pub(crate) fn settled(&self) -> watch::Receiver<Arc<PodStatus>> {
+        self.settled.clone()
     }
 
     /// Says `status`, unless it says nothing new.
@@ -118,6 +125,12 @@ fn patch(status: &PodStatus, known: &PodStatus) -> Value {
             condition.insert("lastProbeTime".to_owned(), Value::Null);
         }
     }
+    // Whoever is ready may be routed to: what was asked for before a container was stopped is over.
+    if conditions::is_true(Some(status), "Ready")
+        && let Some(conditions) = fields.get_mut("conditions").and_then(Value::as_array_mut)
+    {
+        conditions.push(json!({ "$patch": "delete", "type": CONDITION_UNROUTED }));
+    }
     // These lists merge by address, which would keep an address that the pod no longer has.
     for field in ["podIPs", "hostIPs"] {
         if old.get(field).is_some_and(|old| Some(old) != fields.get(field))
@@ -143,7 +156,7 @@ mod tests {
         let status = PodStatus { conditions: Some(vec![condition]), pod_ips: ip("10.0.0.2"), ..PodStatus::default() };
         let condition = json!({ "type": "Ready", "status": "True", "reason": null, "message": null, "lastProbeTime": null });
         let expected = json!({
-            "reason": null, "conditions": [condition], "podIPs": [{ "$patch": "replace" }, { "ip": "10.0.0.2" }],
+            "reason": null, "conditions": [condition, { "$patch": "delete", "type": "windlass.dev/Unrouted" }], "podIPs": [{ "$patch": "replace" }, { "ip": "10.0.0.2" }],
         });
         assert_eq!(patch(&status, &known), expected);
     }

@@ -4,12 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use windlass_api::names::CONDITION_UNROUTED;
 use windlass_planner::pod::{
-    Observed, conditions,
+    Observed,
     restart::is_sidecar,
     stop::{Deadlines, grace_seconds},
 };
@@ -17,15 +16,13 @@ use windlass_planner::pod::{
 use super::{
     kill::{pre_stop, stop},
     operation::Scope,
+    unroute::{self, until},
 };
 use crate::{
     events::Type,
     pod::{containers, field_path},
     runtime::Sandbox,
 };
-
-/// Between two looks at the pod's connections. The kernel tells nobody when one ends.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What is left to stop.
 pub(crate) struct Descent {
@@ -38,8 +35,8 @@ pub(crate) struct Descent {
     pub(crate) pod: watch::Receiver<Arc<Pod>>,
     /// The pod is gone from the API (deleted by force): nothing is waited for.
     pub(crate) gone: CancellationToken,
-    /// Whether somebody takes the pod out of its routes first: not when the whole machine stops.
-    pub(crate) is_unrouted: bool,
+    /// What the API was told of the pod; none when the whole machine stops, for which no pod is taken out of its routes first.
+    pub(crate) said: Option<watch::Receiver<Arc<PodStatus>>>,
 }
 
 impl Descent {
@@ -49,7 +46,7 @@ impl Descent {
         sandbox: Option<Sandbox>,
         pod: watch::Receiver<Arc<Pod>>,
         gone: CancellationToken,
-        is_unrouted: bool,
+        said: Option<watch::Receiver<Arc<PodStatus>>>,
     ) -> Self {
         let running = containers(&scope.pod)
             .filter_map(|(container, _)| {
@@ -57,7 +54,7 @@ impl Descent {
                 Some((container.name.clone(), run.id.clone()))
             })
             .collect();
-        Self { scope, sandbox, running, address: observed.pod_ips.first().copied(), pod, gone, is_unrouted }
+        Self { scope, sandbox, running, address: observed.pod_ips.first().copied(), pod, gone, said }
     }
 
     /// Stops all containers. A grace period that is cut meanwhile holds at once.
@@ -88,9 +85,13 @@ impl Descent {
         if self.running.is_empty() {
             return;
         }
-        if self.is_unrouted {
-            self.unrouted(deadlines).await;
-            self.drained(deadlines).await;
+        if let Some(said) = &self.said {
+            if self.pod.borrow().metadata.deletion_timestamp.is_none() {
+                unroute::ask(&self.scope, said.clone(), deadlines).await;
+            }
+            unroute::unrouted(self.pod.clone(), deadlines).await;
+            let netns = self.sandbox.as_ref().and_then(|sandbox| sandbox.netns.as_deref());
+            unroute::drained(&self.scope, netns, deadlines).await;
         }
         let is_main = |container: &Container, is_init: bool| !(is_init && is_sidecar(container));
         let mains = containers(&self.scope.pod).filter(|(container, is_init)| is_main(container, *is_init));
@@ -100,23 +101,6 @@ impl Descent {
         for (sidecar, _) in sidecars {
             self.stop(sidecar, deadlines).await;
         }
-    }
-
-    async fn unrouted(&self, deadlines: &Deadlines) {
-        let mut pod = self.pod.clone();
-        let gone = pod.wait_for(|pod| conditions::is_true(pod.status.as_ref(), CONDITION_UNROUTED));
-        let _ = tokio::time::timeout(until(deadlines.unrouted), gone).await;
-    }
-
-    async fn drained(&self, deadlines: &Deadlines) {
-        let Some(netns) = self.sandbox.as_ref().and_then(|sandbox| sandbox.netns.as_deref()) else { return };
-        let idle = async {
-            // What cannot be counted is not waited for.
-            while matches!(self.scope.kubelet.network.connections(netns).await, Ok(1..)) {
-                tokio::time::sleep(LOOK_AGAIN).await;
-            }
-        };
-        let _ = tokio::time::timeout(until(deadlines.drained), idle).await;
     }
 
     async fn stop(&self, container: &Container, deadlines: &Deadlines) {
@@ -133,8 +117,4 @@ impl Descent {
     async fn kill_all(&self) {
         join_all(self.running.iter().map(|(_, id)| stop(&self.scope, id, Duration::ZERO))).await;
     }
-}
-
-fn until(deadline: Timestamp) -> Duration {
-    Duration::try_from(deadline.duration_since(Timestamp::now())).unwrap_or_default()
 }

@@ -17,7 +17,7 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
-use windlass_planner::pod::{self as planner, Action, KillReason, Observed, Sandbox as SandboxState, conditions, observed};
+use windlass_planner::pod::{self as planner, Action, KillReason, Observed, Sandbox as SandboxState, observed};
 
 use super::{
     Handle, INBOX, Message,
@@ -261,15 +261,20 @@ impl Worker {
         let Some(id) = self.observed.containers.get(name).and_then(|known| known.running()).map(|run| run.id.clone()) else {
             return;
         };
-        let was_ready = conditions::is_true(Some(&self.status.latest()), "Ready");
         self.probes.remove(name);
-        self.known(name).busy = true;
+        let known = self.known(name);
+        known.busy = true;
+        known.ready = false;
+        let is_done = reason == KillReason::Done;
+        let netns = self.sandbox.as_ref().and_then(|sandbox| sandbox.netns.clone());
+        let routed = kill::Routed { pod: self.pod_changes.clone(), said: self.status.settled(), netns };
         let order = kill::Order {
             container: spec,
             id,
             reason,
             probe: self.condemned_by.get(name).copied(),
-            routed: was_ready.then(|| self.pod_changes.clone()),
+            // A sidecar that is not needed any more is of a pod that has finished.
+            routed: (!is_done).then_some(routed),
             address: self.observed.pod_ips.first().copied(),
         };
         self.operations.spawn(kill::kill(self.scope(), order));

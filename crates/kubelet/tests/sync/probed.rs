@@ -1,9 +1,15 @@
 //! Probes, over real sockets.
 
+use std::sync::atomic::Ordering;
+
 use axum::{Router, http::StatusCode, routing::get};
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
-use crate::world::{World, condition, first};
+use crate::{
+    stopped::stops,
+    world::{World, condition, first},
+};
 
 async fn listen(answer: StatusCode) -> u16 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -35,15 +41,27 @@ async fn a_pod_is_ready_when_its_probe_says_so() {
 }
 
 #[tokio::test]
-async fn a_container_that_is_not_alive_is_unready_first_and_then_restarted() {
+async fn a_container_that_is_not_alive_is_unrouted_drained_and_then_restarted() {
     let world = World::start().await;
     let probe = json!({ "exec": { "command": ["alive"] }, "periodSeconds": 1, "failureThreshold": 1 });
     world.create("web", json!({ "containers": [{ "name": "web", "image": "a:1", "livenessProbe": probe }] })).await;
     world.wait("web", "ready", |pod| condition(pod, "Ready")).await;
+    world.network.connections.store(1, Ordering::Relaxed);
     world.runtime.state().exec_exit_code = 1;
-    world.wait("web", "unready", |pod| !condition(pod, "Ready")).await;
+    let asks = |pod: &Pod| {
+        let conditions = pod.status.as_ref().unwrap().conditions.as_ref().unwrap();
+        conditions.iter().any(|condition| condition.type_ == "windlass.dev/Unrouted" && condition.status == "False")
+    };
+    world.wait("web", "unready and asking", |pod| !condition(pod, "Ready") && asks(pod)).await;
     world.runtime.state().exec_exit_code = 0;
+    assert_eq!(stops(&world), Vec::<String>::new(), "a route may still lead to it");
+    world.unroute("web").await;
+    assert_eq!(stops(&world), Vec::<String>::new(), "a request is in flight");
+    world.network.connections.store(0, Ordering::Relaxed);
     let pod = world.wait("web", "restarted", |pod| first(pod).unwrap()["restartCount"] == 1 && condition(pod, "Ready")).await;
+    assert_eq!(stops(&world), ["stop web 0"]);
+    let conditions = pod.status.as_ref().unwrap().conditions.as_ref().unwrap();
+    assert!(!conditions.iter().any(|condition| condition.type_ == "windlass.dev/Unrouted"), "it may be routed to again");
     assert_eq!(first(&pod).unwrap()["lastState"]["terminated"]["exitCode"], 143);
     let events = world.events("web", 8).await;
     for event in [

@@ -7,9 +7,12 @@ use serde_json::json;
 
 use crate::world::{World, condition};
 
-fn stops(world: &World) -> Vec<String> {
+pub(crate) fn stops(world: &World) -> Vec<String> {
     let journal = world.runtime.journal();
-    journal.into_iter().filter(|line| !line.starts_with("start") && !line.starts_with("sandbox")).collect()
+    journal
+        .into_iter()
+        .filter(|line| ["stop", "kill", "exec web bye", "remove sandbox"].iter().any(|start| line.starts_with(start)))
+        .collect()
 }
 
 #[tokio::test]

@@ -17,9 +17,9 @@ use tracing::{error, info};
 use windlass_planner::proxy::ServiceKey;
 
 use super::{
-    Proxy, Settled,
+    Proxy, Routed, Settled,
     publish::{Wanted, publish},
-    unrouted::acknowledge,
+    unrouted::{Stays, acknowledge},
     watch::{Change, Heard, Identity, watch},
 };
 use crate::{
@@ -39,6 +39,8 @@ pub struct Options {
     pub addresses: Addresses,
     /// Address of the host on which node ports and load balancers are published; 127.0.0.1 unless somebody asked for another.
     pub publish_address: IpAddr,
+    /// Told of what is in effect.
+    pub routed: Routed,
 }
 
 /// Why the routing of Services ended.
@@ -71,7 +73,15 @@ pub async fn run(
     let mut tasks = JoinSet::new();
     tasks.spawn(dns::serve(machine, addresses.clone(), zone.clone()));
     tasks.spawn(dns::announce(client.clone(), addresses));
-    let mut routing = Routing { client: client.clone(), proxy: Some(proxy), zone, incomplete: KINDS.into(), wanted };
+    let mut routing = Routing {
+        client: client.clone(),
+        proxy: Some(proxy),
+        zone,
+        incomplete: KINDS.into(),
+        wanted,
+        heard: 0,
+        routed: options.routed,
+    };
     let mut heard = watch(&client);
     let mut publishing = Some((client, holder, options.publish_address, wants));
     let mut wake = Wake::Never;
@@ -131,6 +141,9 @@ struct Routing {
     incomplete: BTreeSet<&'static str>,
     zone: SharedZone,
     wanted: watch::Sender<Vec<Wanted>>,
+    /// Newest revision of a Service that was taken in.
+    heard: u64,
+    routed: Routed,
 }
 
 impl Routing {
@@ -140,6 +153,8 @@ impl Routing {
         let mut zone = self.zone.write().unwrap_or_else(PoisonError::into_inner);
         match heard {
             Heard::Service(Change::Is(service)) => {
+                let revision = service.metadata.resource_version.as_deref().and_then(|revision| revision.parse().ok());
+                self.heard = self.heard.max(revision.unwrap_or_default());
                 let service = Arc::from(service);
                 zone.service(Arc::clone(&service));
                 proxy.service(service);
@@ -157,8 +172,8 @@ impl Routing {
                 zone.slice_deleted(&namespace, &name);
                 proxy.slice_deleted(&namespace, &name);
             }
-            Heard::Pod(Change::Is(pod)) => proxy.pod(&pod, Timestamp::now()),
-            Heard::Pod(Change::Gone(identity)) => proxy.pod_deleted(&identity.uid),
+            Heard::Pod(Change::Is(pod)) => proxy.pod(&Arc::from(pod), Timestamp::now()),
+            Heard::Pod(Change::Gone(identity)) => proxy.pod_deleted(&identity.namespace, &identity.uid),
             Heard::Service(Change::Complete) => drop(self.incomplete.remove("services")),
             Heard::Slice(Change::Complete) => drop(self.incomplete.remove("slices")),
             Heard::Pod(Change::Complete) => drop(self.incomplete.remove("pods")),
@@ -174,15 +189,18 @@ impl Routing {
         let settle = tokio::task::spawn_blocking(move || (proxy.settle(now), proxy));
         let (result, proxy) = settle.await.map_err(RunError::Task)?;
         let proxy = self.proxy.insert(proxy);
-        let Settled { unrouted, wake_at } = match result {
+        let Settled { unrouted, paused, wake_at } = match result {
             Ok(settled) => settled,
             Err(error) => {
                 error!(%error, "the rules of Services could not be changed; they stay as they were");
                 return Ok(Wake::After(RETRY));
             }
         };
-        for pod in unrouted {
-            tasks.spawn(acknowledge(self.client.clone(), pod, now));
+        self.routed.reach(self.heard);
+        for (pods, stays) in [(unrouted, Stays::No), (paused, Stays::Yes)] {
+            for pod in pods {
+                tasks.spawn(acknowledge(self.client.clone(), pod, stays, now));
+            }
         }
         let wanted = proxy.publications().into_iter().filter_map(|publication| {
             let service = proxy.find_service(&publication.service)?.clone();

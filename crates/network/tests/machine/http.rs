@@ -204,7 +204,7 @@ fn shares_of_requests_are_exact() {
             let pod = json!({
                 "metadata": { "namespace": "shop", "name": uid, "uid": uid, "labels": { "pod-template-hash": revision } },
             });
-            proxy.pod(&serde_json::from_value(pod).unwrap(), START);
+            proxy.pod(&Arc::new(serde_json::from_value(pod).unwrap()), START);
         }
         proxy.settle(START).unwrap();
         let mut http = HttpClient::connect(&client);

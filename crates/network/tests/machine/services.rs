@@ -54,7 +54,7 @@ pub(crate) fn api_pod(proxy: &mut Proxy, uid: &str, terminating: bool) {
     if terminating {
         pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     }
-    proxy.pod(&serde_json::from_value(pod).unwrap(), START);
+    proxy.pod(&Arc::new(serde_json::from_value(pod).unwrap()), START);
 }
 
 #[test]
@@ -319,7 +319,7 @@ fn no_connection_is_lost_while_endpoints_change() {
             std::mem::replace(&mut old_server, new_server).stop();
             drop(std::mem::replace(&mut old, new));
             world.network.detach(pair[0]).await.unwrap();
-            proxy.pod_deleted(pair[0]);
+            proxy.pod_deleted("shop", pair[0]);
         }
         running.store(false, Ordering::Relaxed);
         let lost = load.join().unwrap();

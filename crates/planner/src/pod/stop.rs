@@ -37,6 +37,15 @@ impl Deadlines {
             Some(time) => time.0.min(now + SignedDuration::from_secs(grace)),
             None => now + SignedDuration::from_secs(grace),
         };
+        Self::until(killed, pod, now)
+    }
+
+    /// Deadlines of one container that is to be stopped from `now` on within `grace_seconds`, while its pod stays.
+    pub fn within(grace_seconds: i64, pod: &Pod, now: Timestamp) -> Self {
+        Self::until(now + SignedDuration::from_secs(grace_seconds.max(0)), pod, now)
+    }
+
+    fn until(killed: Timestamp, pod: &Pod, now: Timestamp) -> Self {
         let remaining = killed.duration_since(now).max(SignedDuration::ZERO);
         let unroute = SignedDuration::from_secs(UNROUTE_SECONDS).min(remaining);
         let drain = SignedDuration::from_secs(drain_seconds(pod));

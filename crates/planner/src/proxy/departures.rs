@@ -1,4 +1,5 @@
-//! Pods on their way out: `Leaving` once deletion was asked for, `Gone` once no route leads there. Nothing comes back.
+//! Pods on their way out: `Leaving` once deletion was asked for, `Gone` once no route leads there; nothing comes back from there.
+//! A pod of which one container is to be stopped is `Paused`, for as long as its kubelet says so.
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -16,6 +17,20 @@ pub enum Departure {
     },
     /// No route leads to it, and none ever will.
     Gone,
+    /// Its kubelet is about to stop a container of it, and has asked for it to be out of every route until that one serves again.
+    Paused {
+        /// Whether the kubelet knows that no route leads there.
+        told: bool,
+    },
+}
+
+/// Pods that no route leads to as of now, by uid, and that are to be told so.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// They are to be deleted.
+    pub gone: Vec<String>,
+    /// They stay, and will be routed to again.
+    pub paused: Vec<String>,
 }
 
 /// What is known of pods, from the watch of pods alone: a slice that still calls a terminating pod ready is behind.
@@ -33,19 +48,34 @@ impl Departures {
         if let Some(address) = own_address(pod) {
             self.by_address.insert(address, uid.to_owned());
         }
-        if pod.metadata.deletion_timestamp.is_none() || self.by_uid.get(uid) == Some(&Departure::Gone) {
+        let before = self.by_uid.get(uid).copied();
+        if before == Some(Departure::Gone) {
             return false;
         }
-        // Said by an earlier run of ours; a promise that this one keeps.
-        if is_unrouted(pod) {
+        let unrouted = unrouted(pod);
+        if pod.metadata.deletion_timestamp.is_none() {
+            return self.pause(uid, unrouted, before);
+        }
+        // Said by an earlier run of ours, or of a pause; a promise that is kept.
+        if unrouted == Some(true) {
             self.by_uid.insert(uid.to_owned(), Departure::Gone);
             return true;
         }
-        if self.by_uid.contains_key(uid) {
+        if matches!(before, Some(Departure::Leaving { .. })) {
             return false;
         }
         self.by_uid.insert(uid.to_owned(), Departure::Leaving { since: now });
         true
+    }
+
+    /// The condition of a pod that stays: `False` asks, `True` was our answer, and without it the pod may be routed to.
+    fn pause(&mut self, uid: &str, unrouted: Option<bool>, before: Option<Departure>) -> bool {
+        let now = unrouted.map(|told| Departure::Paused { told });
+        match now {
+            Some(paused) => drop(self.by_uid.insert(uid.to_owned(), paused)),
+            None => drop(self.by_uid.remove(uid)),
+        }
+        now != before
     }
 
     /// The pod is no longer in the API: whatever a slice says, it is not sent to again.
@@ -66,27 +96,36 @@ impl Departures {
         self.by_address.get(&address).map(String::as_str)
     }
 
-    /// Pods that are leaving and that `routed` says no committed route leads to. They are gone from now on, and are to be told so.
-    pub fn acknowledge(&mut self, routed: impl Fn(&str) -> bool) -> Vec<String> {
-        let mut gone = Vec::new();
+    /// Pods on their way out that `routed` says no committed route leads to. Those that leave are gone from now on.
+    pub fn acknowledge(&mut self, routed: impl Fn(&str) -> bool) -> Acknowledged {
+        let mut acknowledged = Acknowledged::default();
         for (uid, departure) in &mut self.by_uid {
-            if matches!(departure, Departure::Leaving { .. }) && !routed(uid) {
-                *departure = Departure::Gone;
-                gone.push(uid.clone());
+            match departure {
+                Departure::Leaving { .. } if !routed(uid) => {
+                    *departure = Departure::Gone;
+                    acknowledged.gone.push(uid.clone());
+                }
+                Departure::Paused { told } if !*told && !routed(uid) => {
+                    *told = true;
+                    acknowledged.paused.push(uid.clone());
+                }
+                _ => {}
             }
         }
-        gone
+        acknowledged
     }
 
     /// Forgets pods that are gone, and that `mentioned` says neither the API nor any slice knows: they can't come back.
     pub fn forget(&mut self, mentioned: impl Fn(&str) -> bool) {
-        self.by_uid.retain(|uid, departure| matches!(departure, Departure::Leaving { .. }) || mentioned(uid));
+        self.by_uid.retain(|uid, departure| *departure != Departure::Gone || mentioned(uid));
     }
 }
 
-fn is_unrouted(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
-    conditions.into_iter().any(|condition| condition.type_ == CONDITION_UNROUTED && condition.status == "True")
+/// What the pod's condition says; none when it has none.
+fn unrouted(pod: &Pod) -> Option<bool> {
+    let mut conditions = pod.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
+    let condition = conditions.find(|condition| condition.type_ == CONDITION_UNROUTED)?;
+    Some(condition.status == "True")
 }
 
 /// The address that is this pod's alone: not the machine's, and not one that a finished pod has given back.
@@ -106,6 +145,10 @@ mod tests {
     use super::*;
 
     fn pod(uid: &str, terminating: bool, unrouted: bool) -> Pod {
+        with_condition(uid, terminating, unrouted.then_some("True"))
+    }
+
+    fn with_condition(uid: &str, terminating: bool, unrouted: Option<&str>) -> Pod {
         let mut pod = json!({
             "metadata": { "uid": uid },
             "status": { "podIP": "10.244.0.2", "phase": "Running", "conditions": [] },
@@ -113,8 +156,8 @@ mod tests {
         if terminating {
             pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:30Z");
         }
-        if unrouted {
-            pod["status"]["conditions"] = json!([{ "type": CONDITION_UNROUTED, "status": "True" }]);
+        if let Some(status) = unrouted {
+            pod["status"]["conditions"] = json!([{ "type": CONDITION_UNROUTED, "status": status }]);
         }
         serde_json::from_value(pod).unwrap()
     }
@@ -129,9 +172,9 @@ mod tests {
         assert!(departures.observe(&pod("a", true, false), START));
         assert!(!departures.observe(&pod("a", true, false), START + SEC));
         assert_eq!(departures.of("a"), Some(Departure::Leaving { since: START }));
-        assert_eq!(departures.acknowledge(|_| true), Vec::<String>::new());
-        assert_eq!(departures.acknowledge(|_| false), ["a"]);
-        assert_eq!(departures.acknowledge(|_| false), Vec::<String>::new());
+        assert_eq!(departures.acknowledge(|_| true), Acknowledged::default());
+        assert_eq!(departures.acknowledge(|_| false).gone, ["a"]);
+        assert_eq!(departures.acknowledge(|_| false), Acknowledged::default());
         // An event from before the acknowledgement, delivered late.
         assert!(!departures.observe(&pod("a", true, false), START));
         assert_eq!(departures.of("a"), Some(Departure::Gone));
@@ -144,7 +187,7 @@ mod tests {
         let mut departures = Departures::default();
         assert!(departures.observe(&pod("a", true, true), START));
         assert_eq!(departures.of("a"), Some(Departure::Gone));
-        assert_eq!(departures.acknowledge(|_| false), Vec::<String>::new());
+        assert_eq!(departures.acknowledge(|_| false), Acknowledged::default());
     }
 
     #[test]
@@ -167,5 +210,35 @@ mod tests {
         departures.observe(&pod("a", true, false), START);
         departures.forget(|_| false);
         assert_eq!(departures.of("a"), Some(Departure::Leaving { since: START }));
+    }
+
+    #[test]
+    fn a_pause_is_asked_for_answered_and_ended() {
+        let mut departures = Departures::default();
+        let observed = |departures: &mut Departures, condition| departures.observe(&with_condition("a", false, condition), START);
+        assert!(observed(&mut departures, Some("False")));
+        assert!(!observed(&mut departures, Some("False")));
+        assert_eq!(departures.acknowledge(|_| true), Acknowledged::default());
+        assert_eq!(departures.acknowledge(|_| false).paused, ["a"]);
+        assert_eq!(departures.acknowledge(|_| false), Acknowledged::default());
+        observed(&mut departures, Some("True"));
+        assert_eq!(departures.of("a"), Some(Departure::Paused { told: true }));
+        assert!(observed(&mut departures, None));
+        assert_eq!(departures.of("a"), None);
+        // Again, by the next run of the container, and nothing was heard in between.
+        observed(&mut departures, Some("True"));
+        observed(&mut departures, Some("False"));
+        assert_eq!(departures.acknowledge(|_| false).paused, ["a"]);
+    }
+
+    #[test]
+    fn a_paused_pod_that_is_deleted_does_not_come_back() {
+        let mut departures = Departures::default();
+        departures.observe(&with_condition("a", false, Some("True")), START);
+        departures.observe(&with_condition("a", true, Some("True")), START);
+        assert_eq!(departures.of("a"), Some(Departure::Gone));
+        departures.observe(&with_condition("b", false, Some("False")), START);
+        departures.observe(&with_condition("b", true, Some("False")), START);
+        assert_eq!(departures.acknowledge(|_| false).gone, ["b"]);
     }
 }

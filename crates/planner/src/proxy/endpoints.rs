@@ -68,7 +68,7 @@ fn state(endpoint: &Endpoint, departure: Option<Departure>, now: Timestamp) -> S
     let serving = conditions.serving.unwrap_or(ready);
     let terminating = conditions.terminating.unwrap_or(false);
     match departure {
-        Some(Departure::Gone) => State::Out,
+        Some(Departure::Gone | Departure::Paused { .. }) => State::Out,
         Some(Departure::Leaving { since }) if serving && now < since + FALLBACK => {
             State::Fallback { until: Some(since + FALLBACK) }
         }

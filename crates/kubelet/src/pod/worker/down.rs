@@ -63,7 +63,7 @@ impl Worker {
     }
 
     /// Stops every container, in order; what becomes of them is said as it happens.
-    async fn stop_all(&mut self, is_unrouted: bool) {
+    async fn stop_all(&mut self, is_unrouted_first: bool) {
         self.observed.stopping = true;
         self.probes.clear();
         self.cancel.cancel();
@@ -79,7 +79,8 @@ impl Worker {
             self.operations.abort_all();
         }
         let pod = self.pod_changes.clone();
-        let descent = Descent::new(self.scope(), &self.observed, self.sandbox.clone(), pod, self.gone.clone(), is_unrouted);
+        let said = is_unrouted_first.then(|| self.status.settled());
+        let descent = Descent::new(self.scope(), &self.observed, self.sandbox.clone(), pod, self.gone.clone(), said);
         let mut descent = std::pin::pin!(descent.run());
         loop {
             tokio::select! {

@@ -155,7 +155,7 @@ fn when_all_leave_they_serve_for_a_bounded_time() {
 #[test]
 fn a_pod_that_was_told_it_is_out_stays_out() {
     let mut departures = leaving(&["a"], START);
-    assert_eq!(departures.acknowledge(|_| false), ["a"]);
+    assert_eq!(departures.acknowledge(|_| false).gone, ["a"]);
     check(
         &service(http()),
         &[slice(&[endpoint(2, "a", "ready")])],
