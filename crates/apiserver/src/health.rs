@@ -100,6 +100,6 @@ async fn one_check(server: &Arc<Server>, check: &str) -> Response {
 
 async fn metrics(server: &Arc<Server>) -> Response {
     let revision = server.registry.store.revision().await.unwrap_or(0);
-    let text = server.metrics.encode(revision);
+    let text = server.metrics.encode(revision, &server.routes.figures().await);
     reply::with_type(200, "application/openmetrics-text; version=1.0.0; charset=utf-8", text.into())
 }

@@ -32,5 +32,5 @@ mod subresource;
 mod token;
 mod verb;
 
-pub use options::{Cidr, Clock, NoNodes, Nodes, Options, Random, StaticToken, SystemClock, SystemRandom};
+pub use options::{Cidr, Clock, NoNodes, NoRoutes, Nodes, Options, Random, Routes, StaticToken, SystemClock, SystemRandom};
 pub use server::{ApiServer, Error};

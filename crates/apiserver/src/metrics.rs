@@ -71,12 +71,15 @@ impl Metrics {
         OpenWatch(self.watches.clone())
     }
 
-    /// The figures as text.
-    pub(crate) fn encode(&self, revision: u64) -> String {
+    /// The figures as text, those of others at the end.
+    pub(crate) fn encode(&self, revision: u64, others: &str) -> String {
         self.revision.set(revision);
         let mut out = String::new();
         if let Err(error) = text::encode(&mut out, &self.registry) {
             tracing::warn!(%error, "metrics cannot be written");
+        }
+        if let Some(end) = out.rfind("# EOF") {
+            out.insert_str(end, others);
         }
         out
     }

@@ -2,6 +2,7 @@
 
 use std::{fmt, net::Ipv4Addr, ops::RangeInclusive, sync::Arc};
 
+use async_trait::async_trait;
 use axum::Router;
 use jiff::Timestamp;
 
@@ -52,6 +53,29 @@ pub struct NoNodes;
 impl Nodes for NoNodes {
     fn router(&self, _node: &str) -> Option<Router> {
         None
+    }
+}
+
+/// Whoever leads clients to Services, as far as this server has to know of it.
+#[async_trait]
+pub trait Routes: Send + Sync + fmt::Debug + 'static {
+    /// Returns once clients are led where the Services of this revision want them.
+    async fn reached(&self, revision: u64);
+
+    /// Figures about requests to Services, as families of metrics in the OpenMetrics text format without the mark of its end.
+    async fn figures(&self) -> String;
+}
+
+/// Nobody routes in this process.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoRoutes;
+
+#[async_trait]
+impl Routes for NoRoutes {
+    async fn reached(&self, _revision: u64) {}
+
+    async fn figures(&self) -> String {
+        String::new()
     }
 }
 
@@ -119,6 +143,8 @@ pub struct Options {
     pub advertise: (Ipv4Addr, u16),
     /// The kubelets.
     pub nodes: Arc<dyn Nodes>,
+    /// Whoever routes.
+    pub routes: Arc<dyn Routes>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The randomness.
@@ -141,6 +167,7 @@ impl Options {
             // Endpoints refuse loopback, which leads every pod to itself: a placeholder (RFC 5737) until there are pods.
             advertise: (Ipv4Addr::new(192, 0, 2, 1), 6443),
             nodes: Arc::new(NoNodes),
+            routes: Arc::new(NoRoutes),
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
         }

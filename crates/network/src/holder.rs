@@ -23,6 +23,7 @@ use nix::{
     sys::socket::{getsockopt, sockopt::PeerCredentials},
 };
 
+pub(crate) use http::BOUNDS_MILLISECONDS;
 pub use process::run_if_internal;
 pub use protocol::{HttpBackend, HttpCounts, HttpPort, HttpRoute, Protocol, PublishFailure, PublishedPort, Status};
 use protocol::{Request, Response};

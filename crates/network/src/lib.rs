@@ -2,6 +2,7 @@
 
 mod cidr;
 mod dns;
+mod figures;
 pub mod holder;
 mod machine;
 mod netfilter;
@@ -9,10 +10,11 @@ pub mod pod;
 pub mod proxy;
 
 pub use cidr::{Cidr, CidrError};
+pub use figures::figures;
 pub use holder::Holder;
 pub use machine::Machine;
 pub use pod::PodNetwork;
-pub use proxy::{Options, RunError, run};
+pub use proxy::{Options, Routed, RunError, run};
 
 use std::net::Ipv4Addr;
 

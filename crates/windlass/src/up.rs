@@ -7,6 +7,7 @@ pub(crate) mod machine;
 mod nodes;
 mod pod_network;
 mod ready;
+mod routes;
 mod token;
 
 use std::{net::TcpListener, path::PathBuf};

@@ -1,5 +1,7 @@
 //! The one way in which an object that exists is changed: read, edit, check, compare and swap.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use windlass_api::{
     kind::Subresource,
@@ -21,6 +23,9 @@ pub(crate) const MODIFIED: &str = "the object has been modified; please apply yo
 
 /// Races that one request may lose before it gives up; each means that another write went through.
 const MAX_ATTEMPTS: usize = 100;
+
+/// How long the answer to a change of a Service waits for its effect, which comes within milliseconds where anybody routes.
+const ROUTES_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Which part of an object a request may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,10 +100,22 @@ impl Change<'_> {
             }
             Ok(written) => {
                 reservation.keep();
+                self.take_effect(&new, &old, written.mod_revision).await;
                 Ok(Some(Outcome::Stored(written)))
             }
             Err(Error::Conflict(_)) => Ok(None),
             Err(error) => Err(registry::failed(&error)),
+        }
+    }
+
+    /// A Service that leads elsewhere by this change has done so when the client hears that it was taken.
+    async fn take_effect(&self, new: &Value, old: &Value, revision: u64) {
+        let kind = self.call.kind;
+        if kind.group.is_empty() && kind.plural == "services" && self.surface == Surface::Main && new["spec"] != old["spec"] {
+            let reached = self.call.server.routes.reached(revision);
+            if tokio::time::timeout(ROUTES_PATIENCE, reached).await.is_err() {
+                tracing::warn!(service = %self.call.name, "a changed Service is not in effect yet");
+            }
         }
     }
 

@@ -36,6 +36,7 @@ use super::{
     relay::Shared,
 };
 use balance::Balance;
+pub(crate) use counts::BOUNDS_MILLISECONDS;
 use counts::Counts;
 use pool::Backend;
 

@@ -44,6 +44,7 @@ impl Api {
             .route("/apis/{group}/v1/{plural}", get(list))
             .route("/api/v1/namespaces/{namespace}/{plural}", post(create))
             .route("/apis/{group}/v1/namespaces/{namespace}/{plural}", post(create))
+            .route("/api/v1/namespaces/{namespace}/{plural}/{name}", get(get_one))
             .route("/api/v1/namespaces/{namespace}/{plural}/{name}/status", patch(patch_status))
             .with_state(self.clone());
         Client::new(router, "default")
@@ -128,6 +129,10 @@ async fn create(
     object["metadata"]["namespace"] = json!(path["namespace"]);
     api.put(&path["plural"], object.clone());
     Json(object)
+}
+
+async fn get_one(State(api): State<Api>, Path(path): Path<BTreeMap<String, String>>) -> Json<Value> {
+    Json(api.get(&path["plural"], &path["namespace"], &path["name"]).unwrap())
 }
 
 /// Merges the status; lists of conditions are replaced.

@@ -9,7 +9,7 @@ use hickory_server::proto::{
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use windlass_network::{Addresses, Options, RunError};
+use windlass_network::{Addresses, Options, Routed, RunError};
 
 use crate::{
     api::Api,
@@ -22,15 +22,22 @@ const HOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 struct Running {
     task: JoinHandle<Result<(), RunError>>,
     stop: CancellationToken,
+    routed: Routed,
 }
 
 impl Running {
     fn start(world: &World, api: &Api) -> Self {
-        let options = Options { node: "here".to_owned(), addresses: Addresses::default(), publish_address: IpAddr::V4(HOST) };
+        let routed = Routed::default();
+        let options = Options {
+            node: "here".to_owned(),
+            addresses: Addresses::default(),
+            publish_address: IpAddr::V4(HOST),
+            routed: routed.clone(),
+        };
         let stop = CancellationToken::new();
         let (machine, holder) = (world.machine.clone(), world.holder.clone());
         let task = tokio::spawn(windlass_network::run(api.client(), machine, holder, options, stop.clone()));
-        Self { task, stop }
+        Self { task, stop, routed }
     }
 
     async fn stop(self) {
@@ -122,6 +129,76 @@ fn what_is_written_is_routed_and_a_pod_on_its_way_out_is_told() {
         running.stop().await;
         // Nobody has to live for that.
         assert_eq!(ask_host(30080).await, "b");
+    });
+}
+
+/// A ready pod, as its own words and no slice say.
+fn ready(uid: &str, address: Ipv4Addr, colour: &str, condition: &Value) -> Value {
+    let mut pod = pod(uid, false);
+    pod["metadata"]["labels"] = json!({ "colour": colour });
+    pod["status"]["podIP"] = json!(address);
+    pod["status"]["conditions"] = json!([{ "type": "Ready", "status": "True" }, condition]);
+    pod
+}
+
+#[test]
+fn a_pod_of_which_a_container_is_to_be_stopped_is_out_of_its_routes_for_that_long() {
+    on_own_host(async {
+        let (world, api) = (World::new().await, Api::default());
+        let (a, b) = (world.pod("a").await, world.pod("b").await);
+        a.serve(8080, "a");
+        b.serve(8080, "b");
+        let ports = json!([{ "port": 80, "targetPort": 8080, "nodePort": 30080 }]);
+        // Even a Service that sends to pods that are not ready.
+        let spec =
+            json!({ "type": "NodePort", "selector": { "colour": "red" }, "publishNotReadyAddresses": true, "ports": ports });
+        api.put("services", service(spec));
+        let other = json!({ "type": "Other", "status": "True" });
+        api.put("pods", ready("a", a.address, "red", &other));
+        api.put("pods", ready("b", b.address, "red", &other));
+        let running = Running::start(&world, &api);
+        while ask_host(30080).await != "a" {}
+
+        api.put("pods", ready("a", a.address, "red", &json!({ "type": "windlass.dev/Unrouted", "status": "False" })));
+        let is_told = |api: &Api| {
+            let pod = api.get("pods", "shop", "a")?;
+            let conditions = pod["status"]["conditions"].as_array()?;
+            conditions.iter().any(|one| one["type"] == "windlass.dev/Unrouted" && one["status"] == "True").then_some(())
+        };
+        api.until(is_told).await;
+        for _ in 0..20 {
+            assert_eq!(ask_host(30080).await, "b");
+        }
+        api.put("pods", ready("a", a.address, "red", &other));
+        while ask_host(30080).await != "a" {}
+        running.stop().await;
+    });
+}
+
+#[test]
+fn a_selector_that_changed_is_in_effect_once_its_revision_is_reached() {
+    on_own_host(async {
+        let (world, api) = (World::new().await, Api::default());
+        let (blue, green) = (world.pod("blue").await, world.pod("green").await);
+        blue.serve(8080, "blue");
+        green.serve(8080, "green");
+        let other = json!({ "type": "Other", "status": "True" });
+        api.put("pods", ready("blue", blue.address, "blue", &other));
+        api.put("pods", ready("green", green.address, "green", &other));
+        let select = |colour: &str| {
+            let ports = json!([{ "port": 80, "targetPort": 8080, "nodePort": 30080 }]);
+            api.put("services", service(json!({ "type": "NodePort", "selector": { "colour": colour }, "ports": ports })));
+            let service = api.get("services", "shop", "web").unwrap();
+            service["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap()
+        };
+        select("blue");
+        let running = Running::start(&world, &api);
+        for colour in ["green", "blue"].repeat(50) {
+            let revision = select(colour);
+            running.routed.reached(revision).await;
+            assert_eq!(ask_host(30080).await, colour);
+        }
+        running.stop().await;
     });
 }
 

@@ -12,7 +12,7 @@ use windlass_oci::{
     image::{BuildEntry, BuildSource, Config, MirrorTable},
 };
 
-use super::{machine::Machine, nodes::LocalNode, pod_network::Connected};
+use super::{machine::Machine, nodes::LocalNode, pod_network::Connected, routes::MachineRoutes};
 
 /// Port of the API inside the machine, where pods reach it.
 const API_PORT: u16 = 6443;
@@ -35,7 +35,7 @@ impl Containers {
         machine: &mut Machine,
         holder: Holder,
         addresses: &Addresses,
-        local_node: &LocalNode,
+        (local_node, routes): (&LocalNode, &MachineRoutes),
     ) -> Result<Self> {
         // Image pulls use TLS; a provider that was installed before serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -55,7 +55,13 @@ impl Containers {
         let runtime = Arc::new(OciRuntime::new(runtime));
 
         let node = node_name();
-        start_services(machine, &namespace, &holder, options, addresses, &node);
+        let services = windlass_network::Options {
+            node: node.clone(),
+            addresses: addresses.clone(),
+            publish_address: options.publish_address,
+            routed: routes.start(&holder),
+        };
+        start_services(machine, &namespace, &holder, services);
         let kubelet = start_kubelet(machine, &runtime, network, addresses, &node);
         local_node.set(&node, windlass_kubelet::server::router(kubelet.clone()));
         Ok(Self { holder, runtime, kubelet })
@@ -103,21 +109,9 @@ fn node_name() -> String {
     if name.is_empty() { "windlass".to_owned() } else { name.to_owned() }
 }
 
-fn start_services(
-    machine: &mut Machine,
-    namespace: &Namespace,
-    holder: &Holder,
-    options: &args::Up,
-    addresses: &Addresses,
-    node: &str,
-) {
+fn start_services(machine: &mut Machine, namespace: &Namespace, holder: &Holder, options: windlass_network::Options) {
     let client = machine.client("system:kube-proxy");
     let (namespace, holder) = (namespace.clone(), holder.clone());
-    let options = windlass_network::Options {
-        node: node.to_owned(),
-        addresses: addresses.clone(),
-        publish_address: options.publish_address,
-    };
     machine.run(|stop: CancellationToken| async move {
         if let Err(error) = windlass_network::run(client, namespace, holder, options, stop).await {
             tracing::error!(error = &error as &dyn std::error::Error, "Services are no longer routed");

@@ -18,7 +18,9 @@ use windlass_cli::args::{self, Runtime};
 use windlass_network::{Addresses, Holder};
 use windlass_storage::Embedded;
 
-use super::{Prepared, containers::Containers, data_dir::DataDir, kubeconfig, nodes::LocalNode, ready, token};
+use super::{
+    Prepared, containers::Containers, data_dir::DataDir, kubeconfig, nodes::LocalNode, ready, routes::MachineRoutes, token,
+};
 
 /// What must be had before there is a second thread.
 #[derive(Debug)]
@@ -70,8 +72,8 @@ impl Machine {
         let token = token::choose(options.token.as_deref(), data_dir.path())?;
         let pki = Pki::load_or_create(&data_dir.path().join("pki"), &names(address.ip(), &addresses))
             .context("cannot make the machine's certificates")?;
-        let local_node = Arc::new(LocalNode::default());
-        let server = start_server(&data_dir, &token, pki, &local_node, &addresses).await?;
+        let (local_node, routes) = (Arc::new(LocalNode::default()), Arc::new(MachineRoutes::default()));
+        let server = start_server(&data_dir, &token, pki, (&local_node, &routes), &addresses).await?;
         let mut machine = Self {
             server,
             address,
@@ -90,7 +92,7 @@ impl Machine {
         match ground {
             Ground::Hollow => machine.start_hollow(options.nodes),
             Ground::Namespaces(holder) => {
-                let containers = Containers::start(options, &mut machine, holder, &addresses, &local_node).await?;
+                let containers = Containers::start(options, &mut machine, holder, &addresses, (&local_node, &routes)).await?;
                 machine.containers = Some(containers);
             }
         }
@@ -181,13 +183,14 @@ async fn start_server(
     data_dir: &DataDir,
     token: &str,
     pki: Pki,
-    local_node: &Arc<LocalNode>,
+    (local_node, routes): (&Arc<LocalNode>, &Arc<MachineRoutes>),
     addresses: &Addresses,
 ) -> Result<ApiServer> {
     let store = Embedded::open(&data_dir.path().join("store"))
         .with_context(|| format!("cannot open the store in {}", data_dir.path().join("store").display()))?;
     let mut options = windlass_apiserver::Options::new(token, pki);
     options.nodes = local_node.clone();
+    options.routes = routes.clone();
     options.service_cidr = windlass_apiserver::Cidr { address: addresses.services.base(), prefix: addresses.services.prefix() };
     options.advertise = (addresses.machine(), 6443);
     ApiServer::new(Arc::new(store), options).await.context("cannot start the API server")

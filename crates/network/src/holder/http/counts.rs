@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::holder::protocol::HttpCounts;
 
 /// Upper bounds of the latency histogram, in milliseconds; as Prometheus' own defaults.
-pub(super) const BOUNDS_MILLISECONDS: [u64; 11] = [5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000];
+pub(crate) const BOUNDS_MILLISECONDS: [u64; 11] = [5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000];
 
 /// Revisions of a route that are remembered: more than any history keeps.
 const MAX_REVISIONS: usize = 100;
