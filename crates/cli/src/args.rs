@@ -54,8 +54,8 @@ pub struct Up {
     #[arg(long, value_enum, default_value_t = Runtime::Oci)]
     pub runtime: Runtime,
 
-    /// How many nodes to simulate; only with `--runtime hollow`
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=5000))]
+    /// How many nodes to simulate, 0 for a control plane alone; only with `--runtime hollow`
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=5000))]
     pub nodes: u32,
 
     /// Pull the images of HOST from URL instead, e.g. docker.io=http://127.0.0.1:5000; append ",insecure" to allow

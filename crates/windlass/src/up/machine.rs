@@ -96,7 +96,8 @@ impl Machine {
                 machine.containers = Some(containers);
             }
         }
-        ready::wait(&machine.client("windlass")).await?;
+        let has_nodes = machine.containers.is_some() || options.nodes > 0;
+        ready::wait(&machine.client("windlass"), has_nodes).await?;
         Ok(machine)
     }
 
@@ -157,7 +158,11 @@ impl Machine {
         self.run(|stop| async move { server.housekeeping(stop).await });
     }
 
+    /// Without nodes the machine is a control plane alone: whoever wants nodes brings them.
     fn start_hollow(&mut self, nodes: u32) {
+        if nodes == 0 {
+            return;
+        }
         let client = self.client("system:nodes");
         let names = (0..nodes).map(|number| format!("hollow-{number}")).collect();
         self.run(|stop| windlass_kubelet::hollow::run(client, names, stop));

@@ -14,8 +14,10 @@ use tokio::time::timeout;
 /// Everything is on this machine: what is not there by then never comes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(crate) async fn wait(client: &Client) -> Result<()> {
-    let ready = async { tokio::try_join!(service_account(client), node(client)) };
+/// Waits for the account of pods, and for a node where there is to be one.
+pub(crate) async fn wait(client: &Client, has_nodes: bool) -> Result<()> {
+    let node = async { if has_nodes { node(client).await } else { Ok(()) } };
+    let ready = async { tokio::try_join!(service_account(client), node) };
     timeout(PATIENCE, ready).await.with_context(|| format!("the machine is not ready after {} s", PATIENCE.as_secs()))??;
     Ok(())
 }
