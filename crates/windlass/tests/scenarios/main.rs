@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "in a test, that is how an expectation fails")]
 
 mod bounds;
+mod load;
+mod lost;
 mod machine;
 mod registry;
 mod restart;
