@@ -7,9 +7,11 @@ use crate::kind::Kind;
 
 pub mod age;
 pub(crate) mod autoscaling;
+pub(crate) mod batch;
 mod cell;
 pub(crate) mod config;
 pub(crate) mod event;
+pub(crate) mod networking;
 pub(crate) mod node;
 pub(crate) mod pod;
 pub(crate) mod rbac;

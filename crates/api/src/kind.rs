@@ -10,10 +10,12 @@ use crate::{
 
 pub mod apps;
 pub mod autoscaling;
+pub mod batch;
 pub mod coordination;
 pub mod core;
 pub mod discovery;
 pub mod events;
+pub mod networking;
 mod part;
 pub mod policy;
 mod prepare;
@@ -121,6 +123,8 @@ pub struct Kind {
     pub updates_unconditionally: bool,
     /// Sets what a new object starts with, such as its status.
     initial: fn(&mut Value),
+    /// Sets what follows from the name and uid of a new object, each time it is given a name.
+    named: fn(&mut Value),
     /// Carries over what this kind keeps on an update of the main resource, besides status; `(new, old)`.
     keep: fn(&mut Value, &Value),
     /// Carries over what this kind keeps on a write to `/status`; `(new, old)`.
@@ -151,6 +155,7 @@ const BASE: Kind = Kind {
     creates_on_update: false,
     updates_unconditionally: true,
     initial: |_| {},
+    named: |_| {},
     keep: |_, _| {},
     keep_status: |_, _| {},
 };
@@ -180,6 +185,11 @@ pub static KINDS: &[Kind] = &[
     events::EVENT,
     autoscaling::HORIZONTAL_POD_AUTOSCALER,
     autoscaling::HORIZONTAL_POD_AUTOSCALER_V1,
+    batch::CRON_JOB,
+    batch::JOB,
+    networking::INGRESS_CLASS,
+    networking::INGRESS,
+    networking::NETWORK_POLICY,
     policy::POD_DISRUPTION_BUDGET,
     rbac::CLUSTER_ROLE_BINDING,
     rbac::CLUSTER_ROLE,

@@ -5,6 +5,7 @@
 
 mod apps;
 mod autoscaling;
+mod batch;
 mod container;
 mod core;
 mod fill;
@@ -48,6 +49,9 @@ pub fn apply(group: &str, kind: &str, object: &mut Value) {
         ("apps", "StatefulSet") => apps::stateful_set(object),
         ("apps", "DaemonSet") => apps::daemon_set(object),
         ("autoscaling", "HorizontalPodAutoscaler") => autoscaling::horizontal_pod_autoscaler(object),
+        ("batch", "Job") => batch::job(object),
+        ("batch", "CronJob") => batch::cron_job(object),
+        ("networking.k8s.io", "NetworkPolicy") => batch::network_policy(object),
         ("discovery.k8s.io", "EndpointSlice") => each(object, "ports", |port| {
             fill::unset(port, "name", "");
             fill::unset(port, "protocol", "TCP");

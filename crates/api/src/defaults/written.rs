@@ -7,8 +7,8 @@ use super::fill::{unset, within};
 /// Makes an object look as upstream would print it, whoever wrote it.
 pub(super) fn always(group: &str, kind: &str, object: &mut Value) {
     let (spec, status) = match (group, kind) {
-        ("", "Pod") | ("apps", "Deployment") => (json!({}), json!({})),
-        ("", "Service") => (json!({}), json!({ "loadBalancer": {} })),
+        ("", "Pod") | ("apps", "Deployment") | ("batch", "Job" | "CronJob") => (json!({}), json!({})),
+        ("", "Service") | ("networking.k8s.io", "Ingress") => (json!({}), json!({ "loadBalancer": {} })),
         ("", "Namespace" | "ResourceQuota" | "PersistentVolume" | "PersistentVolumeClaim") => (json!({}), json!({})),
         ("", "Node") => (json!({}), node_status()),
         ("", "ReplicationController") | ("apps", "ReplicaSet") => (json!({}), json!({ "replicas": 0 })),

@@ -19,6 +19,13 @@ impl Kind {
         self.apply_defaults(object);
     }
 
+    /// Sets what follows from the name and uid of a new object, once it has both.
+    pub fn prepare_named(&self, object: &mut Value) {
+        (self.named)(object);
+        // A namespace carries its name as a label, and a job those of its template.
+        self.apply_defaults(object);
+    }
+
     /// Readies a change of the main resource before it is validated, once it has its defaults: status stays as it was, and the
     /// generation grows when what the user asks for has changed.
     pub fn prepare_update(&self, new: &mut Value, old: &Value) {

@@ -214,3 +214,31 @@ fn a_service_keeps_what_was_allocated() {
     let external = json!({ "metadata": {}, "spec": { "type": "ExternalName", "externalName": "a.b" } });
     assert_eq!(updated(&core::SERVICE, external.clone(), &old)["spec"], external["spec"]);
 }
+
+#[test]
+fn a_job_selects_its_own_pods() {
+    let mut job = json!({ "metadata": { "name": "once", "uid": "u-1" }, "spec": { "template": { "spec": {} } } });
+    batch::JOB.prepare_named(&mut job);
+    assert_eq!(job["spec"]["selector"], json!({ "matchLabels": { "batch.kubernetes.io/controller-uid": "u-1" } }));
+    let labels = &job["spec"]["template"]["metadata"]["labels"];
+    assert_eq!((&labels["job-name"], &labels["controller-uid"]), (&json!("once"), &json!("u-1")));
+    assert_eq!(job["metadata"]["labels"], *labels, "they are the job's too");
+    let mut by_hand = json!({ "metadata": { "name": "once", "uid": "u-1" }, "spec": { "manualSelector": true, "template": {} } });
+    batch::JOB.prepare_named(&mut by_hand);
+    assert_eq!(by_hand["spec"].get("selector"), None);
+}
+
+#[test]
+fn what_an_older_autoscaler_carries_is_spec_or_status_whoever_writes_it() {
+    const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
+    const CONDITIONS: &str = "autoscaling.alpha.kubernetes.io/conditions";
+    let kind = &autoscaling::HORIZONTAL_POD_AUTOSCALER_V1;
+    let object = |annotations: Value| json!({ "metadata": { "annotations": annotations }, "spec": { "maxReplicas": 1 } });
+    let old = object(json!({ METRICS: "[]", CONDITIONS: "[1]" }));
+    let plain = updated(kind, object(json!({ "note": "x" })), &old);
+    assert_eq!(plain["metadata"]["annotations"], json!({ "note": "x", CONDITIONS: "[1]" }));
+    let mut status = object(json!({ METRICS: "[2]", CONDITIONS: "[2]" }));
+    kind.prepare_status(&mut status, &old);
+    assert_eq!(status["metadata"]["annotations"], json!({ METRICS: "[]", CONDITIONS: "[2]" }));
+    assert_eq!(created(kind, object(json!({ CONDITIONS: "[3]" })))["metadata"]["annotations"], json!({}));
+}

@@ -6,6 +6,7 @@
 mod address;
 mod apps;
 mod autoscaling;
+mod batch;
 mod cluster;
 mod cluster_ip;
 mod config;
@@ -17,6 +18,7 @@ mod event;
 mod field;
 pub(crate) mod format;
 mod metadata;
+mod networking;
 mod pod;
 mod policy;
 mod quota;
@@ -76,6 +78,11 @@ pub fn create(group: &str, kind: &str, object: &Value) -> Vec<FieldError> {
         ("apps", "ControllerRevision") => apps::controller_revision(object, errors_in),
         ("autoscaling", "HorizontalPodAutoscaler") => autoscaling::horizontal_pod_autoscaler(object, errors_in),
         ("autoscaling", "Scale") => cluster::scale(object, errors_in),
+        ("batch", "Job") => batch::job(object, errors_in),
+        ("batch", "CronJob") => batch::cron_job(object, errors_in),
+        ("networking.k8s.io", "Ingress") => networking::ingress(object, errors_in),
+        ("networking.k8s.io", "IngressClass") => networking::ingress_class(object, errors_in),
+        ("networking.k8s.io", "NetworkPolicy") => networking::network_policy(object, errors_in),
         ("coordination.k8s.io", "Lease") => cluster::lease(object, errors_in),
         ("discovery.k8s.io", "EndpointSlice") => endpoints::endpoint_slice(object, errors_in),
         ("events.k8s.io", "Event") => event::create(object, errors_in),
@@ -111,6 +118,7 @@ pub fn update(group: &str, kind: &str, new: &Value, old: &Value) -> Vec<FieldErr
             errors_in.0 = create(group, kind, new);
             apps::immutable_selector(after, before, errors_in);
         }
+        ("batch", "Job") => batch::job_update(after, before, errors_in),
         ("discovery.k8s.io", "EndpointSlice") => endpoints::endpoint_slice_update(after, before, errors_in),
         ("events.k8s.io", "Event") => event::update(after, before, errors_in),
         ("rbac.authorization.k8s.io", "RoleBinding") => rbac::role_binding_update(after, before, true, errors_in),

@@ -17,8 +17,7 @@ pub(super) fn objects() -> Vec<Value> {
     let all = json!({ "apiGroups": ["*"], "resources": ["*"], "verbs": ["*"] });
     let all_paths = json!({ "nonResourceURLs": ["*"], "verbs": ["*"] });
     let paths = |paths: &[&str]| json!({ "nonResourceURLs": paths, "verbs": ["get"] });
-    let reviews = |group: &str, resources: &[&str]| json!({ "apiGroups": [group], "resources": resources, "verbs": ["create"] });
-    vec![
+    let roles = [
         role("cluster-admin", &[all, all_paths]),
         role("admin", &[limits(), workloads(&READ), workloads(&WRITE), secrets(), roles(), evictions()]),
         role("edit", &[limits(), workloads(&READ), workloads(&WRITE), secrets(), evictions()]),
@@ -32,11 +31,54 @@ pub(super) fn objects() -> Vec<Value> {
                 reviews("authentication.k8s.io", &["selfsubjectreviews"]),
             ],
         ),
+    ];
+    let bindings = [
         binding("cluster-admin", &["system:masters"]),
         binding("system:discovery", &["system:authenticated"]),
         binding("system:basic-user", &["system:authenticated"]),
         binding("system:public-info-viewer", &["system:authenticated", "system:unauthenticated"]),
+        binding("system:monitoring", &["system:monitoring"]),
+    ];
+    roles.into_iter().chain(helpers()).chain(bindings).collect()
+}
+
+/// Roles that manifests of monitors, volume plugins and the like bind.
+fn helpers() -> Vec<Value> {
+    let watched = ["/healthz", "/healthz/*", "/livez", "/livez/*", "/metrics", "/readyz", "/readyz/*"];
+    let rule =
+        |group: &str, resources: &[&str], verbs: &[&str]| json!({ "apiGroups": [group], "resources": resources, "verbs": verbs });
+    let events = rule("", &["events"], &["create", "get", "list", "patch", "update", "watch"]);
+    vec![
+        role(
+            "system:auth-delegator",
+            &[reviews("authentication.k8s.io", &["tokenreviews"]), reviews("authorization.k8s.io", &["subjectaccessreviews"])],
+        ),
+        role("system:monitoring", &[json!({ "nonResourceURLs": watched, "verbs": ["get"] })]),
+        role(
+            "system:kubelet-api-admin",
+            &[
+                rule("", &["nodes"], &["get", "list", "proxy", "watch"]),
+                rule("", &["nodes/log", "nodes/metrics", "nodes/proxy", "nodes/stats"], &["*"]),
+            ],
+        ),
+        role(
+            "system:node-problem-detector",
+            &[rule("", &["nodes"], &["get"]), rule("", &["nodes/status"], &["patch"]), events.clone()],
+        ),
+        role(
+            "system:persistent-volume-provisioner",
+            &[
+                rule("", &["persistentvolumes"], &["create", "delete", "get", "list", "watch"]),
+                rule("", &["persistentvolumeclaims"], &["get", "list", "update", "watch"]),
+                rule("storage.k8s.io", &["storageclasses"], &READ),
+                events,
+            ],
+        ),
     ]
+}
+
+fn reviews(group: &str, resources: &[&str]) -> Value {
+    json!({ "apiGroups": [group], "resources": resources, "verbs": ["create"] })
 }
 
 /// What people run, but for what is secret.

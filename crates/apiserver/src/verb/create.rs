@@ -76,9 +76,8 @@ pub(crate) async fn create(call: &Call, mut object: Value, books: Books, dry_run
         attempt += 1;
         if generates {
             metadata::map(&mut object).insert("name".to_owned(), metadata::generated_name(&*server.random, &generate).into());
-            // A namespace carries its name as a label.
-            kind.apply_defaults(&mut object);
         }
+        kind.prepare_named(&mut object);
         match store(call, &mut object, dry_run).await {
             Err(status) if generates && status.reason == "AlreadyExists" && attempt < NAME_ATTEMPTS => {}
             outcome => return outcome,

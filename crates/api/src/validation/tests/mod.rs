@@ -1,5 +1,6 @@
 //! A manifest with a mistake goes in, upstream's messages come out.
 
+mod batch;
 mod config;
 mod features;
 mod metadata;
