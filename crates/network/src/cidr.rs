@@ -2,8 +2,10 @@
 
 use std::{fmt, net::Ipv4Addr, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 /// An IPv4 range such as `10.244.0.0/24`; host bits are always zero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cidr {
     base: Ipv4Addr,
     prefix: u8,

@@ -1,7 +1,10 @@
 //! DNS for the machine: names of Services and pods from the API, everything else from the host's resolvers.
+//!
+//! The holder answers, so that names are resolved while the main process is away; the main process tells it what there is.
 
 mod forward;
 mod handler;
+mod names;
 mod zone;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -10,12 +13,17 @@ use hickory_server::Server;
 use k8s_openapi::api::core::v1::Service;
 use kube::{Api, Client, api::PostParams};
 use serde_json::json;
-use tracing::{debug, warn};
+use tokio::net::{TcpListener, UdpSocket};
+use tracing::debug;
 
-use crate::{Addresses, Machine};
+use crate::{
+    Addresses,
+    holder::{HostThread, log},
+};
 use forward::Forwarder;
 use handler::Handler;
 
+pub(crate) use names::{NameChange, NameChanges, Names, tell};
 pub(crate) use zone::{SharedZone, Zone};
 
 /// A client may keep a connection open without asking for this long.
@@ -25,25 +33,25 @@ const TCP_ANSWERS: usize = 16;
 
 /// Longest pause between two attempts to make the Service.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How soon an address that can't be bound is tried again: an earlier main process may be about to end.
+/// How soon what did not work is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Answers on the cluster's DNS address inside the machine, until it is dropped.
-pub(crate) async fn serve(machine: Machine, addresses: Addresses, zone: SharedZone) {
+/// Answers on the cluster's DNS address, which this thread's network namespace has, until it is dropped.
+pub(crate) async fn serve(addresses: Addresses, zone: SharedZone, host: HostThread) {
     let address = SocketAddr::from((addresses.dns, 53));
-    let forwarder = Arc::new(Forwarder::of_this_host());
+    let forwarder = Arc::new(Forwarder::of(host));
     loop {
         let handler = Handler { zone: zone.clone(), forwarder: forwarder.clone() };
-        match answer(&machine, address, handler).await {
-            Ok(()) => warn!(%address, "DNS has stopped answering; it is started again"),
-            Err(error) => warn!(%address, %error, "DNS can't answer inside the machine; it is tried again"),
+        match answer(address, handler).await {
+            Ok(()) => log(&format_args!("DNS on {address} has stopped answering; it is started again")),
+            Err(error) => log(&format_args!("DNS can't answer on {address}: {error}; it is tried again")),
         }
         tokio::time::sleep(RETRY).await;
     }
 }
 
-async fn answer(machine: &Machine, address: SocketAddr, handler: Handler) -> io::Result<()> {
-    let (socket, listener) = (machine.udp_bind(address).await?, machine.listen(address).await?);
+async fn answer(address: SocketAddr, handler: Handler) -> io::Result<()> {
+    let (socket, listener) = (UdpSocket::bind(address).await?, TcpListener::bind(address).await?);
     let mut server = Server::new(handler);
     server.register_socket(socket);
     server.register_listener(listener, TCP_IDLE, TCP_ANSWERS);

@@ -3,6 +3,7 @@
 mod egress;
 mod host;
 mod http;
+mod names;
 mod process;
 mod protocol;
 mod relay;
@@ -23,10 +24,14 @@ use nix::{
     sys::socket::{getsockopt, sockopt::PeerCredentials},
 };
 
+pub(crate) use host::{HostSocket, HostThread};
 pub(crate) use http::BOUNDS_MILLISECONDS;
+pub(crate) use process::log;
 pub use process::run_if_internal;
 pub use protocol::{HttpBackend, HttpCounts, HttpPort, HttpRoute, Protocol, PublishFailure, PublishedPort, Status};
 use protocol::{Request, Response};
+
+use crate::dns::NameChanges;
 
 /// Name of the holder's socket in the data directory.
 const SOCKET: &str = "holder.sock";
@@ -204,6 +209,13 @@ impl Holder {
     /// When the holder can't be reached, or can't listen.
     pub fn set_http_routes(&self, routes: Vec<HttpRoute>) -> Result<Vec<HttpPort>, HolderError> {
         Ok(ask(dial(&self.inner.data_dir)?, &Request::Http { routes })?.http)
+    }
+
+    /// Tells of names; see [`NameChanges`].
+    pub(crate) async fn tell_names(&self, names: NameChanges) -> Result<(), HolderError> {
+        let data_dir = self.inner.data_dir.clone();
+        let answer = tokio::task::spawn_blocking(move || ask(dial(&data_dir)?, &Request::Names { names }));
+        answer.await.map_err(|error| HolderError::Talk(std::io::Error::other(error)))?.map(drop)
     }
 
     /// What became of requests on the HTTP path so far.

@@ -18,8 +18,10 @@ pub use proxy::{Options, Routed, RunError, run};
 
 use std::net::Ipv4Addr;
 
+use serde::{Deserialize, Serialize};
+
 /// The addresses that everything in the machine agrees on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Addresses {
     /// Pods get theirs from here; the first is the machine's own.
     pub pods: Cidr,

@@ -10,9 +10,11 @@ use std::{
 use hickory_server::proto::op::Message;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, UdpSocket},
+    net::UdpSocket,
     time::timeout,
 };
+
+use crate::holder::{HostSocket, HostThread, Protocol};
 
 /// One resolver's time; a stub resolver asks again after five seconds, so two of them fit.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -20,14 +22,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const MAX_RESOLVERS: usize = 3;
 const DATAGRAM_BYTES: usize = 65_535;
 
-#[derive(Debug)]
 pub(super) struct Forwarder {
     resolv_conf: PathBuf,
+    /// Makes sockets where the resolvers can be reached.
+    host: HostThread,
 }
 
 impl Forwarder {
-    pub(super) fn of_this_host() -> Self {
-        Self { resolv_conf: PathBuf::from("/etc/resolv.conf") }
+    pub(super) fn of(host: HostThread) -> Self {
+        Self { resolv_conf: PathBuf::from("/etc/resolv.conf"), host }
     }
 
     /// Asks the resolvers in turn, over the transport that the question came by.
@@ -39,7 +42,9 @@ impl Forwarder {
         let text = tokio::fs::read_to_string(&self.resolv_conf).await?;
         let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no resolvers");
         for resolver in resolvers(&text) {
-            let answer = async { if tcp { ask_tcp(resolver, question).await } else { ask_udp(resolver, question).await } };
+            let answer = async {
+                if tcp { ask_tcp(&self.host, resolver, question).await } else { ask_udp(&self.host, resolver, question).await }
+            };
             match timeout(PATIENCE, answer).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => failure = error,
@@ -58,10 +63,13 @@ fn resolvers(resolv_conf: &str) -> Vec<SocketAddr> {
     addresses.take(MAX_RESOLVERS).map(|address| SocketAddr::new(address, 53)).collect()
 }
 
-async fn ask_udp(resolver: SocketAddr, question: &[u8]) -> io::Result<Message> {
+async fn ask_udp(host: &HostThread, resolver: SocketAddr, question: &[u8]) -> io::Result<Message> {
     let any: IpAddr = if resolver.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     // A port of its own for each question, and answers from the resolver only.
-    let socket = UdpSocket::bind((any, 0)).await?;
+    let HostSocket::Udp(socket) = host.bind(Protocol::Udp, (any, 0).into()).await? else {
+        return Err(io::ErrorKind::Unsupported.into());
+    };
+    let socket = UdpSocket::from_std(socket)?;
     socket.connect(resolver).await?;
     socket.send(question).await?;
     let mut answer = vec![0; DATAGRAM_BYTES];
@@ -73,8 +81,8 @@ async fn ask_udp(resolver: SocketAddr, question: &[u8]) -> io::Result<Message> {
     }
 }
 
-async fn ask_tcp(resolver: SocketAddr, question: &[u8]) -> io::Result<Message> {
-    let mut stream = TcpStream::connect(resolver).await?;
+async fn ask_tcp(host: &HostThread, resolver: SocketAddr, question: &[u8]) -> io::Result<Message> {
+    let mut stream = host.outbound(resolver).await?.connect(resolver).await?;
     let length = u16::try_from(question.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     stream.write_all(&[&length.to_be_bytes(), question].concat()).await?;
     let mut answer = vec![0; usize::from(stream.read_u16().await?)];

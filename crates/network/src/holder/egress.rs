@@ -64,5 +64,5 @@ async fn connect(pod: &TcpStream, host: &HostThread) -> io::Result<TcpStream> {
     if pod.local_addr()? == SocketAddr::V4(destination) {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
-    host.outbound().await?.connect(destination.into()).await
+    host.outbound(destination.into()).await?.connect(destination.into()).await
 }

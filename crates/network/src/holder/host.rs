@@ -16,19 +16,19 @@ use super::Protocol;
 const BACKLOG: i32 = 4096;
 
 /// A socket that listens in the host's network namespace.
-pub(super) enum HostSocket {
+pub(crate) enum HostSocket {
     Tcp(TcpListener),
     Udp(UdpSocket),
 }
 
 enum Request {
     Bind { protocol: Protocol, address: SocketAddr, answer: oneshot::Sender<io::Result<HostSocket>> },
-    Outbound { answer: oneshot::Sender<io::Result<TcpSocket>> },
+    Outbound { to: SocketAddr, answer: oneshot::Sender<io::Result<TcpSocket>> },
 }
 
 /// Asks the host thread for sockets. The thread ends with the last of these.
 #[derive(Clone)]
-pub(super) struct HostThread {
+pub(crate) struct HostThread {
     requests: mpsc::Sender<Request>,
 }
 
@@ -41,23 +41,25 @@ impl HostThread {
                 // A receiver that is gone does not want the socket: dropping it closes it.
                 match request {
                     Request::Bind { protocol, address, answer } => drop(answer.send(bind(protocol, address))),
-                    Request::Outbound { answer } => drop(answer.send(TcpSocket::new_v4())),
+                    Request::Outbound { to, answer } => {
+                        drop(answer.send(if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }));
+                    }
                 }
             }
         })?;
         Ok(Self { requests })
     }
 
-    pub(super) async fn bind(&self, protocol: Protocol, address: SocketAddr) -> io::Result<HostSocket> {
+    pub(crate) async fn bind(&self, protocol: Protocol, address: SocketAddr) -> io::Result<HostSocket> {
         let (answer, receiver) = oneshot::channel();
         self.requests.send(Request::Bind { protocol, address, answer }).map_err(io::Error::other)?;
         receiver.await.map_err(io::Error::other)?
     }
 
-    /// A socket that connects from the host.
-    pub(super) async fn outbound(&self) -> io::Result<TcpSocket> {
+    /// A socket that connects from the host, to an address such as this.
+    pub(crate) async fn outbound(&self, to: SocketAddr) -> io::Result<TcpSocket> {
         let (answer, receiver) = oneshot::channel();
-        self.requests.send(Request::Outbound { answer }).map_err(io::Error::other)?;
+        self.requests.send(Request::Outbound { to, answer }).map_err(io::Error::other)?;
         receiver.await.map_err(io::Error::other)?
     }
 }

@@ -24,6 +24,7 @@ use super::{
     LOCK, SOCKET, egress,
     host::HostThread,
     http::HttpPath,
+    names::Names,
     protocol::{MAX_LINE_BYTES, Request, Response, Status},
     relay::Relay,
 };
@@ -94,8 +95,8 @@ fn raise_file_limit() {
 async fn serve(host: HostThread) -> Result<(), SetupError> {
     let relay = Relay::new(host.clone());
     let (outward, egress_port) = step("listen for connections to the outside", egress::listen().await)?;
-    drop(tokio::task::spawn_local(egress::carry(outward, host, relay.shared())));
-    let mut work = Work { http: HttpPath::new(relay.shared()), relay, egress_port };
+    drop(tokio::task::spawn_local(egress::carry(outward, host.clone(), relay.shared())));
+    let mut work = Work { http: HttpPath::new(relay.shared()), names: Names::new(host), relay, egress_port };
     // Having a handler keeps the default action, death, away.
     let _interrupt = step("ignore SIGINT", signal(SignalKind::interrupt()))?;
     let _hangup = step("ignore SIGHUP", signal(SignalKind::hangup()))?;
@@ -137,6 +138,7 @@ fn report_ready() -> std::io::Result<()> {
 struct Work {
     relay: Relay,
     http: HttpPath,
+    names: Names,
     egress_port: u16,
 }
 
@@ -149,6 +151,10 @@ impl Work {
                 Err(error) => Response { error: Some(error.to_string()), ..Response::default() },
             },
             Request::HttpCounts => Response { counts: self.http.counts(), ..Response::default() },
+            Request::Names { names } => {
+                self.names.take_in(names);
+                Response::default()
+            }
             Request::Status | Request::Stop => {
                 let (ports, connections) = (self.relay.ports(), self.relay.connections());
                 let status = Status { ports, connections, egress_port: Some(self.egress_port) };
@@ -184,6 +190,6 @@ async fn answer(stream: UnixStream, work: &mut Work) -> bool {
 }
 
 /// One line in `holder.log`: nobody else listens when something goes wrong here.
-pub(super) fn log(message: &dyn std::fmt::Display) {
+pub(crate) fn log(message: &dyn std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{} holder: {message}", jiff::Timestamp::now());
 }

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::dns::NameChanges;
+
 /// Longest line that is read: some 60,000 published ports.
 pub(super) const MAX_LINE_BYTES: u64 = 8 << 20;
 
@@ -108,6 +110,7 @@ pub(super) enum Request {
     Publish { ports: Vec<PublishedPort> },
     Http { routes: Vec<HttpRoute> },
     HttpCounts,
+    Names { names: NameChanges },
     Status,
     Stop,
 }

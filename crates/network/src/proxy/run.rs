@@ -1,12 +1,6 @@
 //! The loop: hear all there is to hear, settle, and tell whoever waits for it.
 
-use std::{
-    collections::BTreeSet,
-    io,
-    net::IpAddr,
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeSet, io, net::IpAddr, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
@@ -24,7 +18,7 @@ use super::{
 };
 use crate::{
     Addresses, Holder, Machine,
-    dns::{self, SharedZone, Zone},
+    dns::{self, Names},
 };
 
 /// Pause after a transaction that the kernel refused.
@@ -68,15 +62,15 @@ pub async fn run(
     let addresses = options.addresses;
     let proxy = Proxy::open(&machine, Some(holder.clone()), addresses.clone(), &options.node).await;
     let proxy = proxy.map_err(RunError::Open)?;
-    let zone = SharedZone::new(Zone::new(addresses.clone()).into());
+    let names = Names::default();
     let (wanted, wants) = watch::channel(Vec::new());
     let mut tasks = JoinSet::new();
-    tasks.spawn(dns::serve(machine, addresses.clone(), zone.clone()));
+    tasks.spawn(dns::tell(holder.clone(), addresses.clone(), names.clone()));
     tasks.spawn(dns::announce(client.clone(), addresses));
     let mut routing = Routing {
         client: client.clone(),
         proxy: Some(proxy),
-        zone,
+        names,
         incomplete: KINDS.into(),
         wanted,
         heard: 0,
@@ -139,7 +133,7 @@ struct Routing {
     proxy: Option<Proxy>,
     /// Kinds of which not all objects have been heard yet: rules made of half of them would cut off the other half.
     incomplete: BTreeSet<&'static str>,
-    zone: SharedZone,
+    names: Names,
     wanted: watch::Sender<Vec<Wanted>>,
     /// Newest revision of a Service that was taken in.
     heard: u64,
@@ -149,27 +143,25 @@ struct Routing {
 impl Routing {
     fn take_in(&mut self, heard: Heard) {
         let Some(proxy) = &mut self.proxy else { return };
-        // A poisoned lock means that a lookup panicked, which leaves the names as they were.
-        let mut zone = self.zone.write().unwrap_or_else(PoisonError::into_inner);
         match heard {
             Heard::Service(Change::Is(service)) => {
                 let revision = service.metadata.resource_version.as_deref().and_then(|revision| revision.parse().ok());
                 self.heard = self.heard.max(revision.unwrap_or_default());
                 let service = Arc::from(service);
-                zone.service(Arc::clone(&service));
+                self.names.service(&service);
                 proxy.service(service);
             }
             Heard::Service(Change::Gone(Identity { namespace, name, .. })) => {
-                zone.service_deleted(&namespace, &name);
+                self.names.service_deleted(&namespace, &name);
                 proxy.service_deleted(&ServiceKey { namespace, name });
             }
             Heard::Slice(Change::Is(slice)) => {
                 let slice = Arc::from(slice);
-                zone.slice(Arc::clone(&slice));
+                self.names.slice(&slice);
                 proxy.slice(slice);
             }
             Heard::Slice(Change::Gone(Identity { namespace, name, .. })) => {
-                zone.slice_deleted(&namespace, &name);
+                self.names.slice_deleted(&namespace, &name);
                 proxy.slice_deleted(&namespace, &name);
             }
             Heard::Pod(Change::Is(pod)) => proxy.pod(&Arc::from(pod), Timestamp::now()),
@@ -179,7 +171,7 @@ impl Routing {
             Heard::Pod(Change::Complete) => drop(self.incomplete.remove("pods")),
         }
         if self.incomplete.is_empty() {
-            zone.complete();
+            self.names.complete();
         }
     }
 

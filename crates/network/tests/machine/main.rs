@@ -7,6 +7,7 @@
 mod api;
 mod holder;
 mod http;
+mod names;
 mod pods;
 mod run;
 mod services;

@@ -2,10 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
-use hickory_server::proto::{
-    op::{Message, Query, ResponseCode},
-    rr::{Name, RecordType},
-};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -19,14 +15,14 @@ use crate::{
 const HOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 /// Routes what is written to `api`, until it is told to stop.
-struct Running {
+pub(crate) struct Running {
     task: JoinHandle<Result<(), RunError>>,
     stop: CancellationToken,
     routed: Routed,
 }
 
 impl Running {
-    fn start(world: &World, api: &Api) -> Self {
+    pub(crate) fn start(world: &World, api: &Api) -> Self {
         let routed = Routed::default();
         let options = Options {
             node: "here".to_owned(),
@@ -40,7 +36,7 @@ impl Running {
         Self { task, stop, routed }
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.task.await.unwrap().unwrap();
     }
@@ -57,7 +53,7 @@ fn service(spec: Value) -> Value {
     service
 }
 
-fn node_port() -> Value {
+pub(crate) fn node_port() -> Value {
     service(json!({ "type": "NodePort", "ports": [{ "port": 80, "nodePort": 30080 }] }))
 }
 
@@ -244,59 +240,6 @@ fn a_load_balancer_is_told_where_it_is() {
             .await;
         assert_eq!(ingress, json!([{ "ip": "127.0.0.1", "ipMode": "Proxy" }]));
         assert_eq!(ask_host(8000).await, "a");
-        running.stop().await;
-    });
-}
-
-/// Asks the cluster's DNS from inside a pod.
-fn resolve(pod: &Pod, name: &str, kind: RecordType) -> Message {
-    let mut question = Message::query();
-    question.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
-    let bytes = question.to_vec().unwrap();
-    pod.namespace.run(move || {
-        let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-        socket.connect((Ipv4Addr::new(10, 96, 0, 10), 53)).unwrap();
-        loop {
-            socket.send(&bytes).unwrap();
-            let mut answer = [0; 512];
-            // Refused until the server listens.
-            if let Ok(length) = socket.recv(&mut answer) {
-                return Message::from_vec(&answer[..length]).unwrap();
-            }
-        }
-    })
-}
-
-#[test]
-fn names_are_resolved_inside_pods() {
-    on_own_host(async {
-        let (world, api) = (World::new().await, Api::default());
-        let client = std::sync::Arc::new(world.pod("client").await);
-        api.put("services", node_port());
-        let running = Running::start(&world, &api);
-        api.until(|api| api.get("services", "kube-system", "kube-dns")).await;
-        let resolve = |name: &'static str, kind| {
-            let client = client.clone();
-            async move { tokio::task::spawn_blocking(move || resolve(&client, name, kind)).await.unwrap() }
-        };
-        let mut answer = resolve("web.shop.svc.cluster.local.", RecordType::A).await;
-        while answer.metadata.response_code == ResponseCode::ServFail {
-            answer = resolve("web.shop.svc.cluster.local.", RecordType::A).await;
-        }
-        assert_eq!(answer.answers.len(), 1);
-        assert_eq!(answer.answers[0].data.to_string(), "10.96.0.5");
-        assert!(answer.metadata.authoritative && answer.metadata.recursion_available);
-        let answer = resolve("WEB.shop.svc.cluster.local.", RecordType::AAAA).await;
-        assert_eq!((answer.metadata.response_code, answer.answers.len()), (ResponseCode::NoError, 0));
-        assert_eq!(answer.authorities.len(), 1);
-        let answer = resolve("nothing.shop.svc.cluster.local.", RecordType::A).await;
-        assert_eq!(answer.metadata.response_code, ResponseCode::NXDomain);
-        // DNS answers on its own address; the Service that names it takes nothing away.
-        let mut answer = resolve("kube-dns.kube-system.svc.cluster.local.", RecordType::A).await;
-        while answer.metadata.response_code == ResponseCode::NXDomain {
-            answer = resolve("kube-dns.kube-system.svc.cluster.local.", RecordType::A).await;
-        }
-        assert_eq!(answer.answers[0].data.to_string(), "10.96.0.10");
         running.stop().await;
     });
 }
