@@ -34,13 +34,29 @@ pub(crate) fn packages() -> Result<()> {
 }
 
 fn apt() -> Command {
-    let root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
-    let mut command = Command::new(if root { "apt-get" } else { "sudo" });
-    if !root {
-        command.arg("apt-get");
-    }
+    let mut command = as_root("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive");
     command
+}
+
+fn as_root(program: &str) -> Command {
+    let root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+    let mut command = Command::new(if root { program } else { "sudo" });
+    if !root {
+        command.arg(program);
+    }
+    command
+}
+
+/// Ordinary users that machines without root are tried with: one with subordinate ids, one without.
+pub(crate) fn users() -> Result<()> {
+    for (name, options) in [("windlass-test", &[][..]), ("windlass-test-one", &["--system"][..])] {
+        if output(Command::new("id").arg(name)).is_err() {
+            let mut command = as_root("useradd");
+            execute(command.args(["--no-create-home", "--shell", "/bin/sh"]).args(options).arg(name))?;
+        }
+    }
+    Ok(())
 }
 
 /// An old kubectl (Debian's 1.20) and, where one is on the PATH, a current one.

@@ -48,6 +48,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         execute(cargo().args(["test", "--workspace", "--exclude", "windlass"]).envs(environment.clone()))?;
     }
     if all || options.scenarios {
+        install::users()?;
         let registry = fixtures::make(&fixtures)?;
         environment.push(("WINDLASS_TEST_REGISTRY_DATA", registry));
         // One at a time: each starts a whole machine, and two machines at once measure each other.

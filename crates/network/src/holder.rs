@@ -12,7 +12,10 @@ mod udp;
 use std::{
     fs::File,
     io::{BufRead, BufReader, Read, Write},
-    os::{fd::AsRawFd, unix::net::UnixStream},
+    os::{
+        fd::AsRawFd,
+        unix::{fs::MetadataExt, net::UnixStream},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
@@ -77,6 +80,7 @@ struct Inner {
     pid: i32,
     netns: File,
     mntns: File,
+    userns: File,
     /// The process, when it is our own child: reaped when it is stopped.
     child: Mutex<Option<Child>>,
 }
@@ -101,10 +105,10 @@ impl Holder {
         let open = |namespace, file: &str| {
             File::open(format!("/proc/{pid}/ns/{file}")).map_err(|error| HolderError::Namespace(namespace, error))
         };
-        let (netns, mntns) = (open("network", "net")?, open("mount", "mnt")?);
+        let (netns, mntns, userns) = (open("network", "net")?, open("mount", "mnt")?, open("user", "user")?);
         // An answer after the files were opened proves that they are the holder's: its pid was not another's meanwhile.
         ask(stream, &Request::Status)?;
-        Ok(Some(Self { inner: Arc::new(Inner { data_dir, pid, netns, mntns, child: Mutex::new(None) }) }))
+        Ok(Some(Self { inner: Arc::new(Inner { data_dir, pid, netns, mntns, userns, child: Mutex::new(None) }) }))
     }
 
     /// Starts a holder for `data_dir` by running this executable again; see [`run_if_internal`].
@@ -151,17 +155,6 @@ impl Holder {
         Ok(holder)
     }
 
-    /// The living holder of `data_dir`, or a new one. The second is true when it was found.
-    ///
-    /// # Errors
-    /// As [`Holder::find`] and [`Holder::spawn`].
-    pub fn find_or_spawn(data_dir: &Path) -> Result<(Self, bool), HolderError> {
-        match Self::find(data_dir)? {
-            Some(holder) => Ok((holder, true)),
-            None => Ok((Self::spawn(data_dir)?, false)),
-        }
-    }
-
     /// Process id of the holder.
     #[must_use]
     pub fn pid(&self) -> i32 {
@@ -186,6 +179,20 @@ impl Holder {
     /// When the process has a second thread already: a mount namespace is entered by a whole process.
     pub fn enter_mount_namespace(&self) -> Result<(), HolderError> {
         setns(&self.inner.mntns, CloneFlags::CLONE_NEWNS).map_err(|errno| HolderError::Namespace("mount", errno.into()))
+    }
+
+    /// Moves the calling process into the user namespace that the machine's others belong to; nothing happens when it is there.
+    ///
+    /// # Errors
+    /// When the process has a second thread already, or the machine is another user's.
+    pub fn enter_user_namespace(&self) -> Result<(), HolderError> {
+        let failed = |error| HolderError::Namespace("user", error);
+        let own = std::fs::metadata("/proc/self/ns/user").map_err(failed)?;
+        let machine = self.inner.userns.metadata().map_err(failed)?;
+        if (own.dev(), own.ino()) == (machine.dev(), machine.ino()) {
+            return Ok(());
+        }
+        setns(&self.inner.userns, CloneFlags::CLONE_NEWUSER).map_err(|errno| failed(errno.into()))
     }
 
     /// Makes `ports` the whole set of published ports. Ports that stay keep their listener, and connections of ports that go are left to end.

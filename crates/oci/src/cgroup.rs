@@ -7,7 +7,13 @@ use std::{
     time::Duration,
 };
 
-use nix::{errno::Errno, sys::signal::Signal, unistd::Pid};
+use nix::{
+    errno::Errno,
+    sys::signal::Signal,
+    unistd::{AccessFlags, Pid, access},
+};
+
+use crate::process::in_user_namespace;
 
 /// A killed process leaves its group within milliseconds; a group that is still busy after this many waits is left behind.
 const REMOVE_ATTEMPTS: u32 = 50;
@@ -31,7 +37,23 @@ pub(crate) struct Cgroups {
 impl Cgroups {
     /// Finds out what is mounted.
     pub(crate) fn detect() -> io::Result<Self> {
-        Ok(Self::parse(&fs::read_to_string("/proc/self/mountinfo")?))
+        let mut found = Self::parse(&fs::read_to_string("/proc/self/mountinfo")?);
+        if in_user_namespace() {
+            // Only what was given to the user who is root here. The mounts show its part of each tree and no more.
+            let is_ours = |tree: &Tree| access(&tree.mount_point.join("cgroup.procs"), AccessFlags::W_OK).is_ok();
+            found.trees.retain(|tree| access(&tree.mount_point, AccessFlags::W_OK).is_ok() && is_ours(tree));
+            found.enable_controllers();
+        }
+        Ok(found)
+    }
+
+    /// Has limits enforced in the groups that we make. The kernel refuses while processes are in the group that was delegated itself.
+    fn enable_controllers(&self) {
+        for tree in self.trees.iter().filter(|_| self.unified) {
+            for controller in ["cpu", "memory", "pids", "io"] {
+                let _ = fs::write(tree.mount_point.join("cgroup.subtree_control"), format!("+{controller}"));
+            }
+        }
     }
 
     fn parse(mountinfo: &str) -> Self {
@@ -50,7 +72,10 @@ impl Cgroups {
                 "cgroup2" if mount_point == "/sys/fs/cgroup" => Vec::new(),
                 _ => continue,
             };
-            unified |= kind == "cgroup2";
+            if kind == "cgroup2" {
+                // It hides whatever was mounted there before.
+                (trees, unified) = (Vec::new(), true);
+            }
             if kind == "cgroup2" || !controllers.is_empty() {
                 trees.push(Tree { mount_point: mount_point.into(), controllers });
             }
@@ -65,9 +90,14 @@ impl Cgroups {
 
     /// Whether limits of that kind (a name of version 1, such as `memory`) can be set.
     pub(crate) fn controls(&self, controller: &str) -> bool {
+        if self.trees.is_empty() {
+            return false;
+        }
         if self.unified {
             let name = if matches!(controller, "blkio") { "io" } else { controller };
-            let enabled = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+            // The root hands all on; who is root of a part only does not decide that alone.
+            let file = if in_user_namespace() { "cgroup.subtree_control" } else { "cgroup.controllers" };
+            let enabled = fs::read_to_string(Path::new("/sys/fs/cgroup").join(file)).unwrap_or_default();
             return enabled.split_ascii_whitespace().any(|c| c == name);
         }
         self.trees.iter().any(|tree| tree.controllers.iter().any(|c| c == controller))

@@ -11,3 +11,4 @@ pub mod internal;
 mod kernel;
 mod process;
 mod tree;
+pub mod user_namespace;

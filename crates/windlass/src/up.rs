@@ -2,6 +2,7 @@
 
 pub(crate) mod containers;
 pub(crate) mod data_dir;
+mod ground;
 mod kubeconfig;
 pub(crate) mod machine;
 mod nodes;

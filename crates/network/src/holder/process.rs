@@ -80,9 +80,28 @@ fn run(data_dir: &Path) -> Result<(), SetupError> {
     // Mounts of the machine stay in it; what the host unmounts is let go here too, so the host's disks are never kept busy.
     let slave = MsFlags::MS_REC | MsFlags::MS_SLAVE;
     step("keep the machine's mounts to itself", mount(None::<&str>, "/", None::<&str>, slave, None::<&str>))?;
+    if in_user_namespace() {
+        show_own_cgroups();
+    }
     let runtime = step("start the runtime", tokio::runtime::Builder::new_current_thread().enable_all().build())?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, serve(host))
+}
+
+/// Whether this machine is an ordinary user's; the first user namespace maps all ids to themselves.
+fn in_user_namespace() -> bool {
+    std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.split_whitespace().ne(["0", "0", "4294967295"]))
+}
+
+/// Makes `/sys/fs/cgroup` of the machine the part of the tree that this user has. Where that fails the host's stays visible, and
+/// nobody may write to it.
+fn show_own_cgroups() {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    let mounted = unshare(CloneFlags::CLONE_NEWCGROUP)
+        .and_then(|()| mount(Some("cgroup2"), "/sys/fs/cgroup", Some("cgroup2"), flags, None::<&str>));
+    if let Err(errno) = mounted {
+        log(&format!("no control groups of this user's own: {errno}"));
+    }
 }
 
 /// A relayed connection takes two descriptors: with the usual soft limit of 1,024 the 500th would fail.

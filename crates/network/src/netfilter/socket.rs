@@ -11,7 +11,7 @@ use nix::{
     sys::{
         socket::{
             AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, setsockopt, socket,
-            sockopt::{ReceiveTimeout, SndBufForce},
+            sockopt::{ReceiveTimeout, SndBuf, SndBufForce},
         },
         time::{TimeVal, TimeValLike},
     },
@@ -39,7 +39,11 @@ impl NetfilterSocket {
     pub(crate) fn open() -> io::Result<Self> {
         let protocol = SockProtocol::NetlinkNetFilter;
         let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
-        setsockopt(&socket, SndBufForce, &SEND_BUFFER_BYTES)?;
+        match setsockopt(&socket, SndBufForce, &SEND_BUFFER_BYTES) {
+            // In a user namespace the kernel allows twice `net.core.wmem_max` and no more: some 400 Services in one batch.
+            Err(Errno::EPERM) => setsockopt(&socket, SndBuf, &SEND_BUFFER_BYTES)?,
+            result => result?,
+        }
         let timeout = TimeVal::milliseconds(i64::try_from(ANSWER_TIMEOUT.as_millis()).unwrap_or(i64::MAX));
         setsockopt(&socket, ReceiveTimeout, &timeout)?;
         Ok(Self { socket, buffer: vec![0; 64 << 10] })

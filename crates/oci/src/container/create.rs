@@ -24,7 +24,11 @@ use super::{
     stop::signal_number,
     user,
 };
-use crate::{internal::SHIM, tree::Stack};
+use crate::{
+    internal::SHIM,
+    process::{IdMap, own_capabilities},
+    tree::Stack,
+};
 
 impl Inner {
     pub(super) fn create(&self, sandbox: &Sandbox, spec: ContainerSpec) -> Result<Container, RuntimeError> {
@@ -47,6 +51,8 @@ impl Inner {
         let (image, layers) = self.images.pin(id, &spec.image_id)?;
         let stack = Stack::open(&layers).map_err(io)?;
         let user = user::resolve(&stack, image.user(), spec.security.run_as_user, spec.security.run_as_group)?;
+        let ids = IdMap::current().map_err(io)?;
+        ids.check(user.uid, user.gid).map_err(RuntimeError::Start)?;
         let cgroup = format!("{}/{id}", self.cgroup_of(sandbox));
         let joined = sandbox.joined(self.config.host_netns.as_deref());
         let inputs = Inputs {
@@ -58,6 +64,7 @@ impl Inner {
             cgroup: &cgroup,
             cgroups: &self.cgroups,
             own_capabilities: own_capabilities().map_err(io)?,
+            ids: &ids,
         };
         let config = generate(&inputs)?;
         let stop_signal = image.config.config().as_ref().and_then(|c| c.stop_signal().as_deref()).and_then(signal_number);
@@ -141,12 +148,4 @@ pub(super) fn new_id() -> io::Result<String> {
     let mut bytes = [0; 32];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// Bits of the capabilities that this process may use.
-fn own_capabilities() -> io::Result<u64> {
-    let status = fs::read_to_string("/proc/thread-self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("CapPrm:"));
-    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        .ok_or_else(|| io::Error::other("no CapPrm in /proc/self/status"))
 }

@@ -35,7 +35,7 @@ use super::{
     record::Record,
     state::{Phase, State},
 };
-use crate::{cgroup::Cgroups, error::chain, kernel};
+use crate::{cgroup::Cgroups, error::chain, kernel, process::may_set_groups};
 
 /// `/dev/null`, which belongs to all.
 const NULL_DEVICE: libc::dev_t = libc::makedev(1, 3);
@@ -148,7 +148,9 @@ fn become_command(process: &Process, terminal: Option<OwnedFd>) -> String {
         nix::unistd::chdir(process.cwd())?;
         let user = process.user();
         let groups = user.additional_gids().iter().flatten().map(|gid| Gid::from_raw(*gid)).collect::<Vec<_>>();
-        setgroups(&groups)?;
+        if may_set_groups() {
+            setgroups(&groups)?;
+        }
         // The output, which programs may open anew. What is no pipe of ours refuses, and is none of ours to give.
         for fd in [io::stdin().as_fd(), io::stdout().as_fd(), io::stderr().as_fd()] {
             if fstat(fd)?.st_rdev != NULL_DEVICE {

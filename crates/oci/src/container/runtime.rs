@@ -25,6 +25,7 @@ use super::{
 use crate::{
     cgroup::Cgroups,
     image::{ImageStore, LayerLimits, MirrorTable, StoreError, digest_of},
+    process::in_user_namespace,
 };
 
 /// Exits that a subscriber may be behind; beyond that it is told so and lists instead.
@@ -195,6 +196,9 @@ impl Runtime {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(doing)?;
         }
         let cgroups = Cgroups::detect().map_err(doing)?;
+        if in_user_namespace() && !(cgroups.controls("cpu") && cgroups.controls("memory")) {
+            tracing::warn!("no control groups are delegated to this user: containers' limits of CPU and memory are not enforced");
+        }
         let (exits, _) = broadcast::channel(EXITS);
         let inner = Arc::new(Inner {
             images,

@@ -18,7 +18,10 @@ use oci_spec::{
 };
 
 use super::{ContainerSpec, Resources, Security, devices, user::User};
-use crate::cgroup::Cgroups;
+use crate::{
+    cgroup::Cgroups,
+    process::{IdMap, in_user_namespace},
+};
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -97,6 +100,7 @@ pub(crate) struct Inputs<'a> {
     pub(crate) cgroups: &'a Cgroups,
     /// Capabilities that we have ourselves, as bits; nobody can give more.
     pub(crate) own_capabilities: u64,
+    pub(crate) ids: &'a IdMap,
 }
 
 pub(crate) fn generate(inputs: &Inputs<'_>) -> Result<Spec, SpecError> {
@@ -117,6 +121,9 @@ pub(crate) fn generate(inputs: &Inputs<'_>) -> Result<Spec, SpecError> {
     groups.push(user.gid);
     groups.sort_unstable();
     groups.dedup();
+    if !inputs.ids.may_set_groups {
+        groups.clear();
+    }
     let process = ProcessBuilder::default()
         .terminal(spec.tty)
         .args(args)
@@ -136,7 +143,7 @@ pub(crate) fn generate(inputs: &Inputs<'_>) -> Result<Spec, SpecError> {
         false => linux.masked_paths(paths(&MASKED)).readonly_paths(paths(&READ_ONLY)),
     };
     let root = RootBuilder::default().path("rootfs").readonly(spec.security.read_only_root).build()?;
-    let mounts = mounts(spec, inputs.joined)?;
+    let mounts = mounts(spec, inputs.joined, inputs.ids)?;
     Ok(SpecBuilder::default().root(root).mounts(mounts).process(process).linux(linux.build()?).build()?)
 }
 
@@ -264,17 +271,20 @@ fn namespaces(joined: &Joined) -> Result<Vec<LinuxNamespace>, OciSpecError> {
     Ok(namespaces)
 }
 
-fn mounts(spec: &ContainerSpec, joined: &Joined) -> Result<Vec<SpecMount>, OciSpecError> {
+fn mounts(spec: &ContainerSpec, joined: &Joined, ids: &IdMap) -> Result<Vec<SpecMount>, OciSpecError> {
     let mount = |destination: &str, kind: &str, source: &Path, options: &[&str]| {
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         MountBuilder::default().destination(destination).typ(kind).source(source).options(options).build()
     };
     let pseudo = |destination, kind: &str, options: &[&str]| mount(destination, kind, Path::new(kind), options);
     let access = if spec.security.privileged { "rw" } else { "ro" };
+    let mut terminals = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
+    // The group of terminals, by convention.
+    terminals.extend(ids.has_group(5).then_some("gid=5"));
     let mut mounts = vec![
         pseudo("/proc", "proc", &["nosuid", "noexec", "nodev"])?,
         pseudo("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"])?,
-        pseudo("/dev/pts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"])?,
+        pseudo("/dev/pts", "devpts", &terminals)?,
         pseudo("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"])?,
         pseudo("/sys", "sysfs", &["nosuid", "noexec", "nodev", access])?,
         pseudo("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", access])?,
@@ -303,12 +313,14 @@ fn resources(resources: &Resources, privileged: bool, cgroups: &Cgroups) -> Resu
     let device = LinuxDeviceCgroupBuilder::default().allow(privileged).access("rwm").build()?;
     let mut builder = LinuxResourcesBuilder::default();
     let wanted = |wanted: bool, controller: &str| {
-        if wanted && !cgroups.controls(controller) {
+        // In a user namespace it was said when the runtime was opened.
+        if wanted && !cgroups.controls(controller) && !in_user_namespace() {
             tracing::warn!(controller, "cgroup controller is missing, the limit is not enforced");
         }
         wanted && cgroups.controls(controller)
     };
-    if cgroups.is_unified() || cgroups.controls("devices") {
+    // In a user namespace no device can be made, and what is mounted is all there is.
+    if !in_user_namespace() && (cgroups.is_unified() || cgroups.controls("devices")) {
         builder = builder.devices([device]);
     }
     if wanted(resources.cpu_shares > 0 || resources.cpu_quota > 0, "cpu") {

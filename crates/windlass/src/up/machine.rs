@@ -38,13 +38,7 @@ impl Ground {
         }
         // Checked here so that a mistake is told before anything has been started.
         super::containers::mirrors(options)?;
-        let (holder, found) = Holder::find_or_spawn(data_dir.path())
-            .context("cannot make the machine's namespaces (as root they can be made; `--runtime hollow` needs none)")?;
-        holder.enter_mount_namespace().context("cannot enter the machine's mount namespace")?;
-        if found {
-            tracing::info!(pid = holder.pid(), "found a machine that goes on; taking it over");
-        }
-        Ok(Self::Namespaces(holder))
+        super::ground::prepare(data_dir.path()).map(Self::Namespaces)
     }
 }
 

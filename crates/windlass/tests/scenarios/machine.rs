@@ -10,7 +10,7 @@ use std::{
 
 use nix::{
     sys::signal::{Signal, kill},
-    unistd::Pid,
+    unistd::{Pid, User, chown},
 };
 use tempfile::TempDir;
 
@@ -42,6 +42,8 @@ impl Kubectl {
 pub(crate) struct Machine {
     process: Option<Child>,
     args: Vec<String>,
+    /// Who runs it; root otherwise.
+    user: Option<User>,
     dir: TempDir,
     /// Serves for as long as the machine lives.
     _registry: Registry,
@@ -49,11 +51,25 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn start(args: &[&str]) -> Self {
+        Self::start_as(None, args)
+    }
+
+    /// The machine of an ordinary user, who can reach neither our directories nor the binary in them.
+    pub(crate) fn start_of(user: &str, args: &[&str]) -> Self {
+        let user = User::from_name(user).unwrap().unwrap_or_else(|| panic!("no user {user}: run `cargo xtask test --scenarios`"));
+        Self::start_as(Some(user), args)
+    }
+
+    fn start_as(user: Option<User>, args: &[&str]) -> Self {
         let dir = tempfile::Builder::new().prefix("windlass-test-").tempdir().unwrap();
+        if let Some(user) = &user {
+            std::fs::copy(env!("CARGO_BIN_EXE_windlass"), dir.path().join("windlass")).unwrap();
+            chown(dir.path(), Some(user.uid), Some(user.gid)).unwrap();
+        }
         let registry = Registry::start(dir.path());
         let mut args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
         args.push(format!("--registry-mirror=docker.io=http://{}", registry.address));
-        let mut machine = Self { process: None, args, dir, _registry: registry };
+        let mut machine = Self { process: None, args, user, dir, _registry: registry };
         machine.up();
         machine
     }
@@ -73,7 +89,8 @@ impl Machine {
     /// Starts the process and waits for the line that says it is ready.
     pub(crate) fn up(&mut self) {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_windlass"))
+        let mut process = self
+            .command()
             .args(["up", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(self.dir().join("data"))
             .args(&self.args)
@@ -86,6 +103,19 @@ impl Machine {
         self.process = Some(process);
         let Some(Ok(ready)) = ready else { panic!("windlass up ended before it was ready:\n{}", self.log_text()) };
         assert!(ready.contains("export KUBECONFIG="), "unexpected first line: {ready}");
+    }
+
+    /// The binary, run by whom the machine belongs to.
+    fn command(&self) -> Command {
+        match &self.user {
+            None => Command::new(env!("CARGO_BIN_EXE_windlass")),
+            Some(user) => {
+                let mut command = Command::new("setpriv");
+                command.args([format!("--reuid={}", user.uid), format!("--regid={}", user.gid), "--clear-groups".to_owned()]);
+                command.arg(self.dir().join("windlass"));
+                command
+            }
+        }
     }
 
     pub(crate) fn log_text(&self) -> String {

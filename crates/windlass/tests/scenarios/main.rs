@@ -8,6 +8,7 @@ mod machine;
 mod registry;
 mod restart;
 mod script;
+mod without_root;
 
 use machine::{Kubectl, Machine};
 

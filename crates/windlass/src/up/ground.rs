@@ -1,0 +1,37 @@
+//! The namespaces that a machine stands on: found, or made; within a user namespace when the user is an ordinary one.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use windlass_network::Holder;
+use windlass_oci::user_namespace::{self, Ids};
+
+/// Enters the namespaces of the machine in that directory. To be called while the process has a single thread.
+pub(crate) fn prepare(data_dir: &Path) -> Result<Holder> {
+    if let Some(holder) = Holder::find(data_dir).context("cannot use the machine that is there")? {
+        holder.enter_user_namespace().context("cannot enter the machine's user namespace")?;
+        warn_of_ids(user_namespace::current().as_ref());
+        holder.enter_mount_namespace().context("cannot enter the machine's mount namespace")?;
+        tracing::info!(pid = holder.pid(), "found a machine that goes on; taking it over");
+        return Ok(holder);
+    }
+    if user_namespace::is_needed().context("cannot tell what this process may do")? {
+        let ids = user_namespace::enter().context("cannot run containers without root (`--runtime hollow` runs none)")?;
+        warn_of_ids(Some(&ids));
+    }
+    let holder = Holder::spawn(data_dir).with_context(|| {
+        let hint = user_namespace::forbidding().map(|setting| format!("; {setting}")).unwrap_or_default();
+        format!("cannot make the machine's namespaces (`--runtime hollow` needs none{hint})")
+    })?;
+    holder.enter_mount_namespace().context("cannot enter the machine's mount namespace")?;
+    Ok(holder)
+}
+
+fn warn_of_ids(ids: Option<&Ids>) {
+    if let Some(Ids::One(reason)) = ids {
+        tracing::warn!(
+            reason,
+            "without subordinate ids all files of containers belong to this user, and a container runs as root or not at all"
+        );
+    }
+}
