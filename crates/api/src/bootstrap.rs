@@ -2,10 +2,12 @@
 
 use serde_json::{Value, json};
 
+use crate::names::LOCAL_DIRECTORY;
+
 /// Namespaces that are there from the start.
 pub const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
 
-/// Namespaces and priority classes, in the order in which they are to be made. Those that exist are left as they are.
+/// Namespaces, priority classes and the default storage class, in the order in which they are to be made. Those that exist are left as they are.
 pub fn objects() -> Vec<Value> {
     let namespaces =
         NAMESPACES.iter().map(|name| json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }));
@@ -19,7 +21,12 @@ pub fn objects() -> Vec<Value> {
             "value": value, "description": description,
         })
     });
-    namespaces.chain(classes).collect()
+    let storage = json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": { "name": "standard", "annotations": { "storageclass.kubernetes.io/is-default-class": "true" } },
+        "provisioner": LOCAL_DIRECTORY, "reclaimPolicy": "Delete", "volumeBindingMode": "WaitForFirstConsumer",
+    });
+    namespaces.chain(classes).chain([storage]).collect()
 }
 
 #[cfg(test)]

@@ -11,6 +11,10 @@ pub const CONDITION_UNROUTED: &str = "windlass.dev/Unrouted";
 /// which `pod-template-hash` or `controller-revision-hash`, such as `6d4cf56db6=90,7c5ddbdf54=10`. Revisions that are not named get none.
 pub const ANNOTATION_SPLIT: &str = "windlass.dev/split";
 
+/// Makes volumes that are directories of their node: `provisioner` of a StorageClass, and the finalizer of a volume whose directory
+/// the node has yet to remove.
+pub const LOCAL_DIRECTORY: &str = "windlass.dev/local-directory";
+
 /// Revision of a Deployment or ReplicaSet: a decimal number, counted from 1.
 pub const ANNOTATION_REVISION: &str = "deployment.kubernetes.io/revision";
 /// Revisions that a ReplicaSet had before it was rolled back to, comma-separated, oldest first.

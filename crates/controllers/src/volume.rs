@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use windlass_planner::{
@@ -78,19 +78,14 @@ fn listen(context: &Arc<Context>, queue: &Arc<Queue<Work>>) {
     let by_pod = Arc::clone(queue);
     context.pods.listen(move |old, new| {
         let pod = new.or(old).expect("a change has a side");
-        for name in claims_of(pod) {
-            by_pod.add(Work::Claim(key(owner::namespace(&pod.metadata), name)));
+        for (name, _) in volume::claims_of(pod) {
+            by_pod.add(Work::Claim(key(owner::namespace(&pod.metadata), &name)));
         }
     });
     let (claims, by_class) = (Arc::clone(&context.claims), Arc::clone(queue));
     context.storage_classes.listen(move |_, _| {
         claims.all().iter().for_each(|claim| by_class.add(Work::Claim(key_of(&claim.metadata))));
     });
-}
-
-fn claims_of(pod: &Pod) -> impl Iterator<Item = &str> {
-    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    volumes.filter_map(|volume| volume.persistent_volume_claim.as_ref().map(|source| source.claim_name.as_str()))
 }
 
 impl Loop {
@@ -102,13 +97,14 @@ impl Loop {
         context.volumes.reached(mark.volumes).await;
         context.storage_classes.reached(0).await;
         context.pods.reached(0).await;
+        context.nodes.reached(0).await;
         let (Work::Claim(key) | Work::Volume(key)) = work;
         let namespace = key.split_once('/').map_or("", |(namespace, _)| namespace);
         let (volumes, classes) = (context.volumes.all(), context.storage_classes.all());
         let pods = context.pods.under(&Index::Namespace(namespace.to_owned()));
-        let claims = context.claims.all();
+        let (claims, nodes) = (context.claims.all(), context.nodes.all());
         let directory = &context.options.volumes_directory;
-        let snapshot = Snapshot { volumes: &volumes, claims: &claims, classes: &classes, pods: &pods, directory };
+        let snapshot = Snapshot { volumes: &volumes, claims: &claims, classes: &classes, pods: &pods, nodes: &nodes, directory };
         let plan = match work {
             Work::Claim(key) => context.claims.get(key).map(|claim| (volume::plan_claim(&claim, &snapshot), Some(claim))),
             Work::Volume(key) => context.volumes.get(key).map(|volume| (volume::plan_volume(&volume, &snapshot), None)),

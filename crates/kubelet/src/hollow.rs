@@ -25,7 +25,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use self::pod::HollowPod;
-use crate::api;
+use crate::{api, volumes::removal};
 
 /// Requests under way at once. The embedded store commits writers that wait together in one group; beyond this
 /// many the groups grow no faster, only the queue does.
@@ -43,8 +43,9 @@ pub async fn run(client: Client, node_names: Vec<String>, stop: CancellationToke
         requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
         next_address: AtomicU32::new(1),
     });
-    let nodes = node::keep_alive(client, names.iter().cloned().collect());
+    let nodes = node::keep_alive(client.clone(), names.iter().cloned().collect());
     tokio::select! {
+        () = removal::run(client, None, |host| names.contains(host)) => {}
         () = stop.cancelled() => {}
         () = nodes => {}
         () = hollow.follow(&names) => {}

@@ -16,7 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     events::Recorder, gc, images::Images, network::PodNetwork, node, objects::Objects, paths::Paths, pod::Handle,
-    runtime::Runtime, services::Services,
+    runtime::Runtime, services::Services, volumes::removal,
 };
 
 /// How a node agent is set up.
@@ -153,6 +153,7 @@ impl Kubelet {
             () = self.route_exits(exits) => {}
             () = node::keep(self) => {}
             () = gc::run(self) => {}
+            () = removal::run(self.client.clone(), Some(self.paths.claimed()), |host| host == self.options.node_name) => {}
         }
         Ok(())
     }

@@ -22,6 +22,11 @@ impl Paths {
         self.pods().join(uid)
     }
 
+    /// One directory a volume that was made for a claim.
+    pub(crate) fn claimed(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
     /// `plugin` as upstream escapes it: `kubernetes.io~empty-dir`.
     pub(crate) fn volume(&self, uid: &str, plugin: &str, name: &str) -> PathBuf {
         self.pod(uid).join("volumes").join(plugin).join(name)

@@ -5,6 +5,7 @@ mod claim;
 mod host_path;
 mod ownership;
 pub(crate) mod payload;
+pub(crate) mod removal;
 pub(crate) mod sub_path;
 mod token;
 
@@ -129,6 +130,7 @@ impl PodVolumes {
             return Err("no volume plugin matched".to_owned());
         };
         let directory = claim::resolve(client, pod.metadata.namespace.as_deref().unwrap_or("default"), &claim).await?;
+        directory.make()?;
         host_path::check(&directory.path, &directory.host_path_type)?;
         if let Some(group) = fs_group(pod).filter(|_| directory.takes_group && !read_only) {
             give(&directory.path, group, pod).await?;

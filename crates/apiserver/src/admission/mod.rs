@@ -5,6 +5,7 @@ use windlass_api::status::Status;
 
 use crate::call::Call;
 
+mod in_use;
 mod lifecycle;
 mod priority;
 mod service_account;
@@ -23,7 +24,14 @@ pub(crate) async fn create(call: &Call, object: &mut Value) -> Result<(), Status
             tolerations::admit(object);
             priority::admit(call, object).await
         }
-        ("", "persistentvolumeclaims") => storage_class::admit(call, object).await,
+        ("", "persistentvolumeclaims") => {
+            in_use::protect(object, in_use::CLAIM);
+            storage_class::admit(call, object).await
+        }
+        ("", "persistentvolumes") => {
+            in_use::protect(object, in_use::VOLUME);
+            Ok(())
+        }
         ("", "namespaces") => {
             lifecycle::own(object);
             Ok(())

@@ -8,6 +8,7 @@ use super::{
     resources::Resources,
     spread::{self, Spread},
     verdict::Rejection,
+    volumes::PodVolumes,
 };
 use crate::node::{self, Effect};
 
@@ -19,6 +20,7 @@ pub(super) struct Candidate<'a> {
     pub(super) requests: Resources,
     pub(super) for_score: Resources,
     ports: Vec<HostPort>,
+    volumes: &'a PodVolumes,
     pub(super) neighbours: Neighbours<'a>,
     pub(super) spread: Vec<Spread<'a>>,
 }
@@ -26,7 +28,7 @@ pub(super) struct Candidate<'a> {
 static NO_SPEC: std::sync::LazyLock<PodSpec> = std::sync::LazyLock::new(PodSpec::default);
 
 impl<'a> Candidate<'a> {
-    pub(super) fn new(cluster: &'a Cluster, pod: &'a Pod) -> Self {
+    pub(super) fn new(cluster: &'a Cluster, pod: &'a Pod, volumes: &'a PodVolumes) -> Self {
         let spec = pod.spec.as_ref().unwrap_or(&NO_SPEC);
         Self {
             pod,
@@ -34,6 +36,7 @@ impl<'a> Candidate<'a> {
             requests: Resources::of_pod(spec),
             for_score: Resources::of_pod_for_score(spec),
             ports: host_ports(spec).collect(),
+            volumes,
             neighbours: pod_affinity::neighbours(cluster, pod, spec),
             spread: spread::count(cluster, pod, spec),
         }
@@ -59,8 +62,9 @@ pub(super) fn rejections(candidate: &Candidate<'_>, node: &NodeState) -> Vec<Rej
     if !missing.is_empty() {
         return missing;
     }
-    let more = spread::rejection(&candidate.spread, node).or_else(|| candidate.neighbours.rejection(node));
-    more.into_iter().collect()
+    let more = candidate.volumes.rejection(node.node());
+    let more = more.or_else(|| spread::rejection(&candidate.spread, node));
+    more.or_else(|| candidate.neighbours.rejection(node)).into_iter().collect()
 }
 
 fn tolerates_cordon(candidate: &Candidate<'_>) -> bool {

@@ -12,6 +12,7 @@ mod spread;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod volumes;
 
 use k8s_openapi::api::core::v1::Pod;
 
@@ -19,6 +20,7 @@ pub use self::{
     cluster::{Cluster, NodeState},
     resources::Resources,
     verdict::{Rejection, Unschedulable},
+    volumes::{PodVolumes, Storage},
 };
 
 /// The scheduler that pods name when they name none.
@@ -46,10 +48,14 @@ pub fn is_waiting(pod: &Pod) -> bool {
     ours && !gated && crate::replica::node_name(pod).is_none() && crate::replica::is_active(pod)
 }
 
-/// Decides for one pod.
-pub fn decide(cluster: &Cluster, pod: &Pod) -> Decision {
-    let candidate = filter::Candidate::new(cluster, pod);
+/// Decides for one pod with these volumes.
+pub fn decide(cluster: &Cluster, pod: &Pod, volumes: &PodVolumes) -> Decision {
+    let candidate = filter::Candidate::new(cluster, pod, volumes);
     let mut unschedulable = Unschedulable::new(cluster.len());
+    if let Some(why) = volumes.refusal() {
+        unschedulable.refuse(why);
+        return Decision::Unschedulable(unschedulable);
+    }
     let mut feasible = Vec::new();
     for node in cluster.nodes() {
         match filter::rejections(&candidate, node) {

@@ -39,7 +39,7 @@ fn two() -> Cluster {
 }
 
 fn check(cluster: &Cluster, pod: &Pod, expected: Expect) {
-    let text = match decide(cluster, pod) {
+    let text = match decide(cluster, pod, &PodVolumes::default()) {
         Decision::Bind { node, .. } => node,
         Decision::Unschedulable(unschedulable) => unschedulable.message(),
     };
@@ -51,7 +51,7 @@ fn pods_of_one_workload_go_to_the_emptier_node() {
     let mut cluster = two();
     for expected in ["a1", "b1", "a1", "b1"] {
         let pod = pod(&format!("p{}", cluster.placed().count()), json!({}));
-        let Decision::Bind { node, .. } = decide(&cluster, &pod) else { panic!("there is room") };
+        let Decision::Bind { node, .. } = decide(&cluster, &pod, &PodVolumes::default()) else { panic!("there is room") };
         assert_eq!(node, expected);
         cluster.place(pod, &node);
     }

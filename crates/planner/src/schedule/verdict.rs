@@ -22,6 +22,12 @@ pub enum Rejection {
         /// Even the empty node has too little.
         for_good: bool,
     },
+    /// A volume of the pod is on other nodes.
+    VolumeAffinity,
+    /// No volume for a claim is on the node, and none is made.
+    VolumeMissing,
+    /// A claim of the pod names a volume that does not exist.
+    VolumeLost,
     /// A topology spread constraint would be broken.
     Spread,
     /// The node lacks the label that a topology spread constraint counts by.
@@ -39,6 +45,7 @@ impl Rejection {
     fn is_for_good(&self) -> bool {
         match self {
             Self::Cordoned | Self::Tainted | Self::NodeAffinity | Self::SpreadLabel | Self::PodAffinity => true,
+            Self::VolumeAffinity | Self::VolumeMissing | Self::VolumeLost => true,
             Self::Insufficient { for_good, .. } => *for_good,
             Self::HostPort | Self::TooManyPods | Self::Spread | Self::PodAntiAffinity | Self::ExistingPodAntiAffinity => false,
         }
@@ -54,6 +61,9 @@ impl fmt::Display for Rejection {
             Self::HostPort => "node(s) didn't have free ports for the requested pod ports",
             Self::TooManyPods => "Too many pods",
             Self::Insufficient { resource, .. } => return write!(f, "Insufficient {resource}"),
+            Self::VolumeAffinity => "node(s) didn't match PersistentVolume's node affinity",
+            Self::VolumeMissing => "node(s) didn't find available persistent volumes to bind",
+            Self::VolumeLost => "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)",
             Self::Spread => "node(s) didn't match pod topology spread constraints",
             Self::SpreadLabel => "node(s) didn't match pod topology spread constraints (missing required label)",
             Self::PodAffinity => "node(s) didn't match pod affinity rules",
@@ -70,11 +80,13 @@ pub struct Unschedulable {
     /// How many nodes say so, by what they say.
     rejections: BTreeMap<String, usize>,
     hopeless: usize,
+    /// What keeps the pod from all nodes alike.
+    refusal: Option<String>,
 }
 
 impl Unschedulable {
     pub(super) fn new(nodes: usize) -> Self {
-        Self { nodes, rejections: BTreeMap::new(), hopeless: 0 }
+        Self { nodes, rejections: BTreeMap::new(), hopeless: 0, refusal: None }
     }
 
     pub(super) fn reject(&mut self, rejections: &[Rejection]) {
@@ -82,6 +94,12 @@ impl Unschedulable {
             *self.rejections.entry(rejection.to_string()).or_default() += 1;
         }
         self.hopeless += usize::from(rejections.iter().any(Rejection::is_for_good));
+    }
+
+    /// No node is even looked at.
+    pub(super) fn refuse(&mut self, why: &str) {
+        self.refusal = Some(why.to_owned());
+        self.hopeless = self.nodes;
     }
 
     /// How many nodes were rejected for each reason.
@@ -101,7 +119,8 @@ impl Unschedulable {
             parts.sort();
             parts.join(", ")
         };
-        let why = listed(&mut self.rejections.iter().map(|(text, count)| (*count, text.as_str())));
+        let why = || listed(&mut self.rejections.iter().map(|(text, count)| (*count, text.as_str())));
+        let why = self.refusal.clone().unwrap_or_else(why);
         let preemption = listed(
             &mut [
                 (self.hopeless, "Preemption is not helpful for scheduling"),

@@ -2,15 +2,20 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::{
+    core::v1::{Node, PersistentVolumeClaim, Pod},
+    storage::v1::StorageClass,
+};
 
-use super::{Action, Plan, Reason, Snapshot, WaitingOn, directory, matching};
+use super::{Action, Plan, Reason, Snapshot, WaitingOn, bind, directory, matching};
 use crate::{note::Note, owner, replica};
 
 /// Finalizer that keeps a claim for as long as a pod uses it.
 pub const PROTECTION: &str = "kubernetes.io/pvc-protection";
-const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
-const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
+/// Annotation with the node that the scheduler has chosen for the first pod that uses the claim.
+pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+/// Annotations that name the provisioner whose turn it is, the present one and the one from before.
+const PROVISIONER: [&str; 2] = ["volume.kubernetes.io/storage-provisioner", "volume.beta.kubernetes.io/storage-provisioner"];
 
 /// Decides.
 pub fn plan(claim: &Arc<PersistentVolumeClaim>, snapshot: &Snapshot<'_>) -> Plan {
@@ -18,55 +23,110 @@ pub fn plan(claim: &Arc<PersistentVolumeClaim>, snapshot: &Snapshot<'_>) -> Plan
     if claim.metadata.deletion_timestamp.is_some() {
         return release(claim, &used_by);
     }
-    let spec = claim.spec.clone().unwrap_or_default();
-    let volume_named = |name: &str| snapshot.volumes.iter().find(|volume| owner::name(&volume.metadata) == name);
-    if let Some(name) = spec.volume_name.as_deref().filter(|name| !name.is_empty()) {
-        return match volume_named(name) {
-            Some(volume) => bound(claim, volume),
-            None if owner::annotation(&claim.metadata, BIND_COMPLETED).is_some() => lost(claim),
+    let named = claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref()).filter(|name| !name.is_empty());
+    if let Some(name) = named {
+        let volume = snapshot.volumes.iter().find(|volume| owner::name(&volume.metadata) == name);
+        return match volume {
+            Some(volume) => bind::to_named(claim, volume),
+            None if bind::is_complete(claim) => lost(claim),
             None => pending(claim, Plan::wait(WaitingOn::Volume, None)),
         };
     }
-    if let Some(volume) = snapshot.volumes.iter().find(|volume| is_reserved_for(volume, claim)) {
-        return bind(claim, volume);
+    if let Some(volume) = snapshot.volumes.iter().find(|volume| bind::is_reserved_for(volume, claim)) {
+        return bind::to_reserved(claim, volume);
     }
-    let class = snapshot.classes.iter().find(|class| Some(owner::name(&class.metadata)) == spec.storage_class_name.as_deref());
-    let late = class.is_some_and(|class| class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"));
-    let node = used_by.iter().filter(|pod| replica::is_active(pod)).find_map(|pod| replica::node_name(pod));
-    if late && node.is_none() {
-        let note = Note::normal("WaitForFirstConsumer", "waiting for first consumer to be created before binding");
-        return pending(claim, Plan::wait(WaitingOn::FirstConsumer, Some(note)));
+    let class = class_of(claim, snapshot.classes);
+    let consumer = used_by.iter().find(|pod| replica::is_active(pod));
+    let selected = owner::annotation(&claim.metadata, SELECTED_NODE);
+    // A pod that was put on a node by hand chooses for its claims, too.
+    let node_name = selected.or_else(|| consumer.and_then(|pod| replica::node_name(pod)));
+    if class.is_some_and(|class| is_late(class)) && node_name.is_none() {
+        return pending(claim, Plan::wait(WaitingOn::FirstConsumer, Some(first_consumer(consumer.copied()))));
     }
+    let node = snapshot.nodes.iter().find(|node| Some(owner::name(&node.metadata)) == node_name).map(AsRef::as_ref);
     if let Some(volume) = matching::smallest(claim, snapshot.volumes, node) {
-        let mut reserved = PersistentVolume::clone(volume);
-        reserved.spec.get_or_insert_default().claim_ref = Some(reference(claim));
-        reserved.metadata.annotations.get_or_insert_default().insert(BOUND_BY_CONTROLLER.to_owned(), "yes".to_owned());
-        return Plan::step(Action::UpdateVolume(Box::new(reserved)), Reason::Match);
+        return Plan::step(Action::UpdateVolume(Box::new(bind::reserved(volume, claim))), Reason::Match);
     }
-    match class.filter(|class| class.provisioner == directory::PROVISIONER) {
-        Some(class) => {
-            let volume = directory::volume(claim, class, node, reference(claim), snapshot.directory);
-            let text = format!("Successfully provisioned volume {}", owner::name(&volume.metadata));
-            Plan {
-                note: Some(Note::normal("ProvisioningSucceeded", text)),
-                ..Plan::step(Action::CreateVolume(Box::new(volume)), Reason::Provision)
-            }
+    provision(claim, class.map(AsRef::as_ref), node, snapshot)
+}
+
+/// The class that a claim names, if there is one of that name.
+pub(crate) fn class_of<'a>(claim: &PersistentVolumeClaim, classes: &'a [Arc<StorageClass>]) -> Option<&'a Arc<StorageClass>> {
+    let name = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref())?;
+    classes.iter().find(|class| owner::name(&class.metadata) == name)
+}
+
+/// Whether claims of the class wait until a pod that uses them has a node.
+pub(crate) fn is_late(class: &StorageClass) -> bool {
+    class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer")
+}
+
+fn first_consumer(consumer: Option<&Arc<Pod>>) -> Note {
+    match consumer {
+        Some(pod) => {
+            Note::normal("WaitForPodScheduled", format!("waiting for pod {} to be scheduled", owner::name(&pod.metadata)))
         }
-        None => {
-            let text = match class {
-                Some(_) => "no persistent volumes available for this claim",
-                None => "no persistent volumes available for this claim and no storage class is set",
-            };
-            pending(claim, Plan::wait(WaitingOn::Volume, Some(Note::normal("FailedBinding", text))))
-        }
+        None => Note::normal("WaitForFirstConsumer", "waiting for first consumer to be created before binding"),
     }
+}
+
+/// No volume fits: one has to be made, by us or by somebody else.
+fn provision(
+    claim: &Arc<PersistentVolumeClaim>,
+    class: Option<&StorageClass>,
+    node: Option<&Node>,
+    snapshot: &Snapshot<'_>,
+) -> Plan {
+    let wait = |note: Note| pending(claim, Plan::wait(WaitingOn::Volume, Some(note)));
+    let wanted = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref()).unwrap_or_default();
+    let Some(class) = class else {
+        return wait(if wanted.is_empty() {
+            Note::normal("FailedBinding", "no persistent volumes available for this claim and no storage class is set")
+        } else {
+            Note::warning("ProvisioningFailed", format!("storageclass.storage.k8s.io \"{wanted}\" not found"))
+        });
+    };
+    let provisioner = class.provisioner.as_str();
+    if provisioner.starts_with("kubernetes.io/") {
+        // Nobody makes volumes of this class. Where the scheduler counted on one that is taken by now, it has to choose again.
+        if is_late(class) && owner::annotation(&claim.metadata, SELECTED_NODE).is_some() {
+            let mut undecided = PersistentVolumeClaim::clone(claim);
+            undecided.metadata.annotations.get_or_insert_default().remove(SELECTED_NODE);
+            return Plan::step(Action::UpdateClaim(Box::new(undecided)), Reason::Undecided);
+        }
+        return wait(Note::warning("ProvisioningFailed", format!("no volume plugin matched name: {provisioner}")));
+    }
+    if PROVISIONER.iter().any(|key| owner::annotation(&claim.metadata, key) != Some(provisioner)) {
+        let mut handed_over = PersistentVolumeClaim::clone(claim);
+        let annotations = handed_over.metadata.annotations.get_or_insert_default();
+        annotations.extend(PROVISIONER.map(|key| (key.to_owned(), provisioner.to_owned())));
+        return Plan {
+            note: Some(external(provisioner)),
+            ..Plan::step(Action::UpdateClaim(Box::new(handed_over)), Reason::Provision)
+        };
+    }
+    if provisioner != directory::PROVISIONER {
+        return wait(external(provisioner));
+    }
+    let volume = directory::volume(claim, class, node, snapshot.directory);
+    let text = format!("Successfully provisioned volume {}", owner::name(&volume.metadata));
+    Plan {
+        note: Some(Note::normal("ProvisioningSucceeded", text)),
+        ..Plan::step(Action::CreateVolume(Box::new(volume)), Reason::Provision)
+    }
+}
+
+fn external(provisioner: &str) -> Note {
+    let text = format!(
+        "Waiting for a volume to be created either by the external provisioner '{provisioner}' or manually by the system \
+         administrator. If volume creation is delayed, please verify that the provisioner is running and correctly registered."
+    );
+    Note::normal("ExternalProvisioning", text)
 }
 
 /// Whether the pod, not finished yet, mounts the claim.
 fn uses(pod: &Pod, claim_name: &str) -> bool {
-    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    let mut claims = volumes.filter_map(|volume| volume.persistent_volume_claim.as_ref());
-    !replica::is_finished(pod) && claims.any(|source| source.claim_name == claim_name)
+    !replica::is_finished(pod) && super::claims_of(pod).any(|(name, _)| name == claim_name)
 }
 
 fn release(claim: &PersistentVolumeClaim, used_by: &[&Arc<Pod>]) -> Plan {
@@ -82,65 +142,6 @@ fn release(claim: &PersistentVolumeClaim, used_by: &[&Arc<Pod>]) -> Plan {
     Plan::step(Action::UpdateClaim(Box::new(free)), Reason::Unused)
 }
 
-fn reference(claim: &PersistentVolumeClaim) -> ObjectReference {
-    ObjectReference {
-        api_version: Some("v1".to_owned()),
-        kind: Some("PersistentVolumeClaim".to_owned()),
-        name: claim.metadata.name.clone(),
-        namespace: claim.metadata.namespace.clone(),
-        uid: claim.metadata.uid.clone(),
-        ..ObjectReference::default()
-    }
-}
-
-/// The volume names this claim: by uid, or (made by hand) by name alone.
-fn is_reserved_for(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
-    let reference = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
-    reference.is_some_and(|reference| {
-        let named = reference.name == claim.metadata.name && reference.namespace == claim.metadata.namespace;
-        named && reference.uid.as_ref().is_none_or(|uid| uid.is_empty() || Some(uid) == claim.metadata.uid.as_ref())
-    })
-}
-
-/// The volume is reserved: now the claim names it.
-fn bind(claim: &PersistentVolumeClaim, volume: &PersistentVolume) -> Plan {
-    if volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref()).is_some_and(|reference| reference.uid.is_none()) {
-        let mut reserved = volume.clone();
-        reserved.spec.get_or_insert_default().claim_ref = Some(reference(claim));
-        return Plan::step(Action::UpdateVolume(Box::new(reserved)), Reason::Match);
-    }
-    let mut bound = claim.clone();
-    bound.spec.get_or_insert_default().volume_name = volume.metadata.name.clone();
-    let annotations = bound.metadata.annotations.get_or_insert_default();
-    annotations.insert(BIND_COMPLETED.to_owned(), "yes".to_owned());
-    annotations.insert(BOUND_BY_CONTROLLER.to_owned(), "yes".to_owned());
-    Plan::step(Action::UpdateClaim(Box::new(bound)), Reason::Match)
-}
-
-/// Claim and volume name each other, or should.
-fn bound(claim: &PersistentVolumeClaim, volume: &Arc<PersistentVolume>) -> Plan {
-    if !is_reserved_for(volume, claim) {
-        let taken = volume.spec.as_ref().is_some_and(|spec| spec.claim_ref.is_some());
-        if taken {
-            return pending(claim, Plan::wait(WaitingOn::Volume, None));
-        }
-        let mut reserved = PersistentVolume::clone(volume);
-        reserved.spec.get_or_insert_default().claim_ref = Some(reference(claim));
-        return Plan::step(Action::UpdateVolume(Box::new(reserved)), Reason::Match);
-    }
-    let mut changed = claim.clone();
-    let status = changed.status.get_or_insert_default();
-    let spec = volume.spec.clone().unwrap_or_default();
-    status.phase = Some("Bound".to_owned());
-    status.access_modes = spec.access_modes;
-    status.capacity = spec.capacity;
-    if changed.status == claim.status {
-        Plan::default()
-    } else {
-        Plan::step(Action::UpdateClaimStatus(Box::new(changed)), Reason::Bound)
-    }
-}
-
 fn lost(claim: &PersistentVolumeClaim) -> Plan {
     let text = "Bound claim has lost its PersistentVolume. Data on the volume is lost!";
     let plan = with_phase(claim, "Lost", Reason::Lost);
@@ -148,7 +149,7 @@ fn lost(claim: &PersistentVolumeClaim) -> Plan {
 }
 
 /// The plan, unless the status has to say first that the claim is pending.
-fn pending(claim: &PersistentVolumeClaim, plan: Plan) -> Plan {
+pub(super) fn pending(claim: &PersistentVolumeClaim, plan: Plan) -> Plan {
     let first = with_phase(claim, "Pending", Reason::Pending);
     if first.step.is_some() { Plan { note: plan.note, waiting: plan.waiting, ..first } } else { plan }
 }

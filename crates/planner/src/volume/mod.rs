@@ -1,11 +1,12 @@
 //! Which claim gets which volume: binding, provisioning of local directories, and what becomes of a volume without its claim.
 //!
-//! Behaviour follows <https://kubernetes.io/docs/concepts/storage/persistent-volumes/>. Volumes are directories of one node, so a
-//! volume is made when the first pod that uses its claim has a node, and stays on that node.
+//! Behaviour follows <https://kubernetes.io/docs/concepts/storage/persistent-volumes/>. Volumes that are made here are directories of one
+//! node: with `WaitForFirstConsumer` the scheduler chooses it along with the node of the first pod that uses the claim.
 
-mod claim;
+mod bind;
+pub(crate) mod claim;
 mod directory;
-mod matching;
+pub(crate) mod matching;
 mod reclaim;
 #[cfg(test)]
 mod tests;
@@ -13,16 +14,27 @@ mod tests;
 use std::sync::Arc;
 
 use k8s_openapi::api::{
-    core::v1::{PersistentVolume, PersistentVolumeClaim, Pod},
+    core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod},
     storage::v1::StorageClass,
 };
 
 pub use self::{
-    claim::{PROTECTION as CLAIM_PROTECTION, plan as plan_claim},
-    directory::{DIRECTORY_FINALIZER, PROVISIONER},
+    claim::{PROTECTION as CLAIM_PROTECTION, SELECTED_NODE, plan as plan_claim},
+    directory::{DIRECTORY_FINALIZER, PROVISIONER, host_of, is_ours, is_to_be_removed},
+    matching::reaches,
     reclaim::{PROTECTION as VOLUME_PROTECTION, plan as plan_volume},
 };
-use crate::note::Note;
+use crate::{note::Note, owner};
+
+/// The claims that a pod mounts, with whether each is the pod's own (a generic ephemeral volume).
+pub fn claims_of(pod: &Pod) -> impl Iterator<Item = (std::borrow::Cow<'_, str>, bool)> {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    volumes.filter_map(|volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
+        (Some(source), _) => Some((source.claim_name.as_str().into(), false)),
+        (None, Some(_)) => Some((format!("{}-{}", owner::name(&pod.metadata), volume.name).into(), true)),
+        (None, None) => None,
+    })
+}
 
 /// Everything the decision about one claim or volume depends on.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +47,8 @@ pub struct Snapshot<'a> {
     pub classes: &'a [Arc<StorageClass>],
     /// Pods of the claim's namespace.
     pub pods: &'a [Arc<Pod>],
+    /// Every node.
+    pub nodes: &'a [Arc<Node>],
     /// Directory of the machine below which volumes are made.
     pub directory: &'a str,
 }
@@ -54,6 +68,8 @@ pub enum Reason {
     Pending,
     /// Nobody uses it any more: its deletion may go on.
     Unused,
+    /// The volume that the scheduler counted on is taken: it has to choose a node again.
+    Undecided,
     /// The volume has no claim.
     Available,
     /// The claim of the volume is gone.

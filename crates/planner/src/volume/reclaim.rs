@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::PersistentVolume;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 
-use super::{Action, Plan, Reason, Snapshot, WaitingOn, directory};
+use super::{Action, Plan, Reason, Snapshot, WaitingOn, bind, directory};
 use crate::owner;
 
 /// Finalizer that keeps a volume for as long as it is bound.
@@ -12,46 +12,65 @@ pub const PROTECTION: &str = "kubernetes.io/pv-protection";
 
 /// Decides.
 pub fn plan(volume: &Arc<PersistentVolume>, snapshot: &Snapshot<'_>) -> Plan {
-    let spec = volume.spec.clone().unwrap_or_default();
     let phase = volume.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending");
-    if volume.metadata.deletion_timestamp.is_some() {
-        return release(volume, phase);
-    }
-    let Some(reference) = spec.claim_ref else { return with_phase(volume, "Available", Reason::Available) };
-    let claim = snapshot
-        .claims
-        .iter()
-        .find(|claim| claim.metadata.name == reference.name && claim.metadata.namespace == reference.namespace);
-    let Some(uid) = reference.uid.filter(|uid| !uid.is_empty()) else {
-        // Reserved by hand for a claim of that name, which has not come yet.
-        return with_phase(volume, "Available", Reason::Available);
+    let going = volume.metadata.deletion_timestamp.is_some();
+    let Some(reference) = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref()) else {
+        return if going { go(volume) } else { with_phase(volume, "Available", Reason::Available) };
     };
-    match claim.filter(|claim| owner::uid(&claim.metadata) == uid) {
-        Some(claim) => {
-            let named = claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref());
-            let bound = named == Some(owner::name(&volume.metadata));
-            if bound { with_phase(volume, "Bound", Reason::Bound) } else { Plan::default() }
-        }
-        None if phase == "Released" && spec.persistent_volume_reclaim_policy.as_deref() == Some("Delete") => {
-            Plan::step(Action::DeleteVolume(Arc::clone(volume)), Reason::Reclaim)
-        }
+    let Some(uid) = reference.uid.as_deref().filter(|uid| !uid.is_empty()) else {
+        // Reserved by hand for a claim of that name, which has not come yet.
+        return if going { go(volume) } else { with_phase(volume, "Available", Reason::Available) };
+    };
+    let named = |claim: &&Arc<PersistentVolumeClaim>| {
+        claim.metadata.name == reference.name && claim.metadata.namespace == reference.namespace
+    };
+    let claim = snapshot.claims.iter().find(named).filter(|claim| owner::uid(&claim.metadata) == uid);
+    match claim {
+        Some(claim) => keep(volume, claim, going),
         // A claim that was never bound leaves its reservation behind all the same.
-        None => with_phase(volume, "Released", Reason::Released),
+        None if phase != "Released" => with_phase(volume, "Released", Reason::Released),
+        None if going => go(volume),
+        None if policy(volume) == "Delete" => Plan::step(Action::DeleteVolume(Arc::clone(volume)), Reason::Reclaim),
+        None => Plan::default(),
     }
 }
 
-/// A volume on its way out goes when it is not bound any more; a directory of ours is removed first, by its node.
-fn release(volume: &PersistentVolume, phase: &str) -> Plan {
+/// What becomes of the data once nobody claims it.
+fn policy(volume: &PersistentVolume) -> &str {
+    volume.spec.as_ref().and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref()).unwrap_or("Retain")
+}
+
+/// The claim is there: bound to this volume, on the way to be, or to another one after all.
+fn keep(volume: &PersistentVolume, claim: &PersistentVolumeClaim, going: bool) -> Plan {
+    let named = claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref()).filter(|name| !name.is_empty());
+    match named {
+        Some(name) if name == owner::name(&volume.metadata) => with_phase(volume, "Bound", Reason::Bound),
+        Some(_) if owner::annotation(&volume.metadata, bind::BY_CONTROLLER).is_some() => {
+            let mut free = volume.clone();
+            free.spec.get_or_insert_default().claim_ref = None;
+            free.metadata.annotations.get_or_insert_default().remove(bind::BY_CONTROLLER);
+            Plan::step(Action::UpdateVolume(Box::new(free)), Reason::Available)
+        }
+        _ if going => go(volume),
+        _ => Plan::default(),
+    }
+}
+
+/// A volume on its way out that is not bound goes. A directory of ours is removed first, by its node, unless its data is to stay.
+fn go(volume: &PersistentVolume) -> Plan {
     let finalizers = volume.metadata.finalizers.clone().unwrap_or_default();
-    if phase != "Bound" && finalizers.iter().any(|finalizer| finalizer == PROTECTION) {
+    let kept = |finalizer: &String| match finalizer.as_str() {
+        PROTECTION => false,
+        directory::DIRECTORY_FINALIZER => policy(volume) == "Delete",
+        _ => true,
+    };
+    let left: Vec<String> = finalizers.iter().filter(|finalizer| kept(finalizer)).cloned().collect();
+    if left.len() < finalizers.len() {
         let mut free = volume.clone();
-        free.metadata.finalizers = Some(finalizers.into_iter().filter(|finalizer| finalizer != PROTECTION).collect());
+        free.metadata.finalizers = Some(left);
         return Plan::step(Action::UpdateVolume(Box::new(free)), Reason::Unused);
     }
-    if finalizers.iter().any(|finalizer| finalizer == directory::DIRECTORY_FINALIZER) {
-        return Plan::wait(WaitingOn::DirectoryRemoved, None);
-    }
-    Plan::default()
+    if directory::is_to_be_removed(volume) { Plan::wait(WaitingOn::DirectoryRemoved, None) } else { Plan::default() }
 }
 
 fn with_phase(volume: &PersistentVolume, phase: &str, reason: Reason) -> Plan {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::{
-    core::v1::{PersistentVolume, PersistentVolumeClaim, Pod},
+    core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod},
     storage::v1::StorageClass,
 };
 use serde_json::{Value, json};
@@ -47,6 +47,29 @@ fn consumer(node: Option<&str>) -> Arc<Pod> {
     }))
 }
 
+fn node(name: &str) -> Arc<Node> {
+    object(json!({ "metadata": { "name": name, "labels": { "kubernetes.io/hostname": name } } }))
+}
+
+fn volume(name: &str, size: &str, more: Value) -> Arc<PersistentVolume> {
+    let mut spec = json!({
+        "capacity": { "storage": size }, "accessModes": ["ReadWriteOnce", "ReadOnlyMany"],
+        "persistentVolumeReclaimPolicy": "Retain", "hostPath": { "path": "/data" },
+    });
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    object(
+        json!({ "metadata": { "name": name, "finalizers": ["kubernetes.io/pv-protection"] }, "spec": spec, "status": { "phase": "Available" } }),
+    )
+}
+
+fn deleted<T: k8s_openapi::Metadata<Ty = k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta> + Clone>(
+    object: &T,
+) -> Arc<T> {
+    let mut going = object.clone();
+    going.metadata_mut().deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+    Arc::new(going)
+}
+
 fn replace<T>(all: &mut Vec<Arc<T>>, new: T, name: impl Fn(&T) -> String) {
     let key = name(&new);
     all.retain(|old| name(old) != key);
@@ -54,14 +77,30 @@ fn replace<T>(all: &mut Vec<Arc<T>>, new: T, name: impl Fn(&T) -> String) {
 }
 
 impl World {
+    fn plan(&self) -> Vec<Plan> {
+        let nodes = ["n1", "n2"].map(node);
+        let snapshot = Snapshot {
+            claims: &self.claims,
+            volumes: &self.volumes,
+            classes: &self.classes,
+            pods: &self.pods,
+            nodes: &nodes,
+            directory: "/volumes",
+        };
+        let plans = self.claims.iter().map(|claim| plan_claim(claim, &snapshot));
+        plans.chain(self.volumes.iter().map(|volume| plan_volume(volume, &snapshot))).collect()
+    }
+
+    /// The scheduler chooses a node for the claim.
+    fn select(&mut self, node: &str) {
+        let mut claim = PersistentVolumeClaim::clone(&self.claims[0]);
+        claim.metadata.annotations.get_or_insert_default().insert(super::SELECTED_NODE.to_owned(), node.to_owned());
+        self.claims = vec![Arc::new(claim)];
+    }
+
     fn settle(&mut self) -> String {
         for _ in 0..50 {
-            let (claims, volumes, classes, pods) =
-                (self.claims.clone(), self.volumes.clone(), self.classes.clone(), self.pods.clone());
-            let snapshot = Snapshot { claims: &claims, volumes: &volumes, classes: &classes, pods: &pods, directory: "/volumes" };
-            let plans = claims.iter().map(|claim| plan_claim(claim, &snapshot));
-            let plans: Vec<Plan> = plans.chain(volumes.iter().map(|volume| plan_volume(volume, &snapshot))).collect();
-            let Some((action, reason)) = plans.into_iter().find_map(|plan| plan.step) else {
+            let Some((action, reason)) = self.plan().into_iter().find_map(|plan| plan.step) else {
                 return std::mem::take(&mut self.log).join(" ");
             };
             self.log.push(format!("{reason:?}"));
@@ -108,55 +147,116 @@ fn a_directory_is_made_on_the_node_of_the_first_consumer_and_goes_with_the_claim
     assert_eq!(world.settle(), "Pending");
     world.pods = vec![consumer(None)];
     assert_eq!(world.settle(), "");
-    world.pods = vec![consumer(Some("n1"))];
-    assert_eq!(world.settle(), "Provision Match Bound Bound");
+    world.select("n1");
+    assert_eq!(world.settle(), "Provision Provision Match Bound Bound");
     assert_eq!(world.phases(), texts("Bound", "Bound"));
     let spec = world.volumes[0].spec.clone().unwrap();
     assert_eq!(spec.host_path.unwrap().path, "/volumes/pvc-c1");
-    let terms = spec.node_affinity.unwrap().required.unwrap().node_selector_terms;
-    assert_eq!(terms[0].match_fields.as_ref().unwrap()[0].values.as_ref().unwrap()[0], "n1");
+    assert!(super::reaches(&world.volumes[0], &node("n1")) && !super::reaches(&world.volumes[0], &node("n2")));
 
     // Deleted while in use: it stays until the pod is gone.
-    let mut going = PersistentVolumeClaim::clone(&world.claims[0]);
-    going.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
-    world.claims = vec![Arc::new(going)];
+    world.claims = vec![deleted(&*world.claims[0])];
     assert_eq!(world.settle(), "");
     world.pods.clear();
     assert_eq!(world.settle(), "Unused Released Reclaim Unused");
     assert_eq!(world.volumes[0].metadata.finalizers, Some(vec![super::DIRECTORY_FINALIZER.to_owned()]));
+    assert!(super::is_to_be_removed(&world.volumes[0]));
+}
+
+#[test]
+fn an_immediate_class_waits_for_nobody() {
+    let mut immediate = StorageClass::clone(&class("local", super::PROVISIONER));
+    immediate.volume_binding_mode = Some("Immediate".to_owned());
+    let mut world = World { claims: vec![claim("local", "1Gi")], classes: vec![Arc::new(immediate)], ..World::default() };
+    assert_eq!(world.settle(), "Provision Provision Match Bound Bound");
+    assert!(world.volumes[0].spec.as_ref().unwrap().node_affinity.is_none());
+}
+
+#[test]
+fn retained_data_outlives_claim_and_volume() {
+    let mut retain = StorageClass::clone(&class("local", super::PROVISIONER));
+    retain.reclaim_policy = Some("Retain".to_owned());
+    let mut world = World { claims: vec![claim("local", "1Gi")], classes: vec![Arc::new(retain)], ..World::default() };
+    world.select("n1");
+    world.settle();
+    world.claims.clear();
+    assert_eq!(world.settle(), "Released");
+    world.volumes = vec![deleted(&*world.volumes[0])];
+    assert_eq!(world.settle(), "Unused");
+    assert_eq!(world.volumes[0].metadata.finalizers, Some(Vec::new()), "nobody is to remove the directory");
+}
+
+#[test]
+fn a_volume_deleted_while_bound_goes_when_its_claim_is_gone() {
+    let mut world = World { claims: vec![claim("", "1Gi")], volumes: vec![volume("v", "1Gi", json!({}))], ..World::default() };
+    world.settle();
+    world.volumes = vec![deleted(&*world.volumes[0])];
+    assert_eq!(world.settle(), "");
+    world.claims.clear();
+    assert_eq!(world.settle(), "Released Unused");
 }
 
 #[test]
 fn the_smallest_volume_that_is_large_enough_is_taken_and_retained() {
-    let volume = |name: &str, size: &str| {
-        object(json!({
-            "metadata": { "name": name },
-            "spec": {
-                "capacity": { "storage": size }, "accessModes": ["ReadWriteOnce", "ReadOnlyMany"],
-                "persistentVolumeReclaimPolicy": "Retain", "hostPath": { "path": "/data" },
-            },
-        }))
-    };
-    let mut world = World {
-        claims: vec![claim("", "2Gi")],
-        volumes: vec![volume("large", "10Gi"), volume("small", "1Gi")],
-        ..World::default()
-    };
-    world.volumes.push(volume("medium", "3072Mi"));
+    let volumes = ["10Gi", "1Gi", "3072Mi"].map(|size| volume(&size.to_lowercase(), size, json!({})));
+    let mut world = World { claims: vec![claim("", "2Gi")], volumes: volumes.to_vec(), ..World::default() };
     world.settle();
-    assert_eq!(world.claims[0].spec.as_ref().unwrap().volume_name.as_deref(), Some("medium"));
+    assert_eq!(world.claims[0].spec.as_ref().unwrap().volume_name.as_deref(), Some("3072mi"));
     world.claims.clear();
     world.settle();
-    let medium = world.volumes.iter().find(|volume| owner::name(&volume.metadata) == "medium").unwrap();
+    let medium = world.volumes.iter().find(|volume| owner::name(&volume.metadata) == "3072mi").unwrap();
     assert_eq!(medium.status.as_ref().unwrap().phase.as_deref(), Some("Released"));
     assert!(medium.metadata.deletion_timestamp.is_none());
+}
+
+#[test]
+fn what_a_claim_asks_for_by_name_has_to_fit() {
+    let cases = [
+        (json!({}), "5Gi", "requested PV is too small"),
+        (json!({ "storageClassName": "other" }), "1Gi", "storageClassName does not match"),
+        (json!({ "volumeMode": "Block" }), "1Gi", "incompatible volumeMode"),
+        (json!({ "accessModes": ["ReadWriteMany"] }), "1Gi", "incompatible accessMode"),
+    ];
+    for (more, size, why) in cases {
+        let mut wanting = PersistentVolumeClaim::clone(&claim("", size));
+        wanting.spec.as_mut().unwrap().volume_name = Some("v".to_owned());
+        let mut world = World { claims: vec![Arc::new(wanting)], volumes: vec![volume("v", "2Gi", more)], ..World::default() };
+        world.settle();
+        let note = world.plan().into_iter().find_map(|plan| plan.note).unwrap();
+        assert_eq!((note.reason, note.message), ("VolumeMismatch", format!("Cannot bind to requested volume \"v\": {why}")));
+    }
+}
+
+#[test]
+fn a_node_that_lost_its_volume_to_another_claim_is_given_up() {
+    let mut world = World {
+        claims: vec![claim("static", "1Gi")],
+        classes: vec![class("static", "kubernetes.io/no-provisioner")],
+        ..World::default()
+    };
+    world.pods = vec![consumer(None)];
+    world.select("n2");
+    assert_eq!(world.settle(), "Undecided Pending");
+    assert_eq!(owner::annotation(&world.claims[0].metadata, super::SELECTED_NODE), None);
+    // One on another node does not do; one on the chosen node does.
+    let on = |node: &str| {
+        let affinity = json!({ "required": { "nodeSelectorTerms": [{ "matchExpressions": [
+            { "key": "kubernetes.io/hostname", "operator": "In", "values": [node] },
+        ] }] } });
+        volume(node, "1Gi", json!({ "storageClassName": "static", "nodeAffinity": affinity }))
+    };
+    world.volumes = vec![on("n1"), on("n2")];
+    world.settle();
+    world.select("n2");
+    world.settle();
+    assert_eq!(world.claims[0].spec.as_ref().unwrap().volume_name.as_deref(), Some("n2"));
 }
 
 #[test]
 fn a_claim_whose_volume_vanished_is_lost() {
     let mut world =
         World { claims: vec![claim("local", "1Gi")], classes: vec![class("local", super::PROVISIONER)], ..World::default() };
-    world.pods = vec![consumer(Some("n1"))];
+    world.select("n1");
     world.settle();
     world.volumes.clear();
     assert_eq!(world.settle(), "Lost");

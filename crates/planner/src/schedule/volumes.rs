@@ -1,0 +1,230 @@
+//! The claims of a pod, as far as they decide about its node.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::{
+    core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod},
+    storage::v1::StorageClass,
+};
+
+use super::verdict::Rejection;
+use crate::{
+    owner,
+    volume::{SELECTED_NODE, claim, claims_of, matching, reaches},
+};
+
+/// What is known of storage, for one pod.
+#[derive(Debug, Clone, Copy)]
+pub struct Storage<'a> {
+    /// Claims of the pod's namespace.
+    pub claims: &'a [Arc<PersistentVolumeClaim>],
+    /// Every volume.
+    pub volumes: &'a [Arc<PersistentVolume>],
+    /// Every class.
+    pub classes: &'a [Arc<StorageClass>],
+}
+
+/// The claims of a pod, sorted by what they ask of a node.
+#[derive(Debug, Clone, Default)]
+pub struct PodVolumes {
+    /// Why no node at all can take the pod yet.
+    refusal: Option<String>,
+    bound: Vec<Arc<PersistentVolume>>,
+    lost: bool,
+    late: Vec<Late>,
+}
+
+/// A claim that is bound once the pod has a node.
+#[derive(Debug, Clone)]
+struct Late {
+    claim: Arc<PersistentVolumeClaim>,
+    /// Volumes that may be taken for it.
+    volumes: Vec<Arc<PersistentVolume>>,
+    /// Whether one is made on any node.
+    provisioned: bool,
+}
+
+impl PodVolumes {
+    /// Looks at the claims of the pod.
+    pub fn of(pod: &Pod, storage: &Storage<'_>) -> Self {
+        let mut found = Self::default();
+        let mut immediate = false;
+        for (name, own) in claims_of(pod) {
+            let claim = storage.claims.iter().find(|claim| owner::name(&claim.metadata) == name);
+            let Some(claim) = claim.filter(|claim| owner::namespace(&claim.metadata) == owner::namespace(&pod.metadata)) else {
+                let why = if own { "waiting for ephemeral volume controller to create the " } else { "" };
+                let missing = if own { "" } else { " not found" };
+                return Self::refused(format!("{why}persistentvolumeclaim \"{name}\"{missing}"));
+            };
+            if claim.metadata.deletion_timestamp.is_some() {
+                return Self::refused(format!("persistentvolumeclaim \"{name}\" is being deleted"));
+            }
+            if own && !owner::is_controlled_by(&claim.metadata, owner::uid(&pod.metadata)) {
+                return Self::refused(format!("PVC {}/{name} was not created for pod", owner::namespace(&pod.metadata)));
+            }
+            immediate |= !found.add(claim, storage);
+        }
+        if immediate {
+            return Self::refused("pod has unbound immediate PersistentVolumeClaims".to_owned());
+        }
+        found
+    }
+
+    fn refused(why: String) -> Self {
+        Self { refusal: Some(why), ..Self::default() }
+    }
+
+    /// Sorts the claim in; `false` if it has to be bound before its pod is placed and is not.
+    fn add(&mut self, claim: &Arc<PersistentVolumeClaim>, storage: &Storage<'_>) -> bool {
+        let named = claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref()).filter(|name| !name.is_empty());
+        let is_bound = claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
+        if let Some(name) = named {
+            match storage.volumes.iter().find(|volume| owner::name(&volume.metadata) == name) {
+                Some(volume) => self.bound.push(Arc::clone(volume)),
+                None => self.lost = true,
+            }
+            return is_bound || self.lost;
+        }
+        let Some(class) = claim::class_of(claim, storage.classes).filter(|class| claim::is_late(class)) else { return false };
+        let fitting = |volume: &&Arc<PersistentVolume>| matching::smallest(claim, std::slice::from_ref(volume), None).is_some();
+        self.late.push(Late {
+            claim: Arc::clone(claim),
+            volumes: storage.volumes.iter().filter(fitting).cloned().collect(),
+            provisioned: !class.provisioner.starts_with("kubernetes.io/"),
+        });
+        true
+    }
+
+    /// Why no node at all can take the pod yet.
+    pub fn refusal(&self) -> Option<&str> {
+        self.refusal.as_deref()
+    }
+
+    /// Whether every claim has its volume.
+    pub fn are_bound(&self) -> bool {
+        self.refusal.is_none() && self.late.is_empty()
+    }
+
+    /// Claims that have yet to be told on which node their volume is wanted.
+    pub fn undecided(&self) -> impl Iterator<Item = &Arc<PersistentVolumeClaim>> {
+        let undecided = |late: &&Late| owner::annotation(&late.claim.metadata, SELECTED_NODE).is_none();
+        self.late.iter().filter(undecided).map(|late| &late.claim)
+    }
+
+    /// Why the node cannot have these volumes.
+    pub(super) fn rejection(&self, node: &Node) -> Option<Rejection> {
+        if self.lost {
+            return Some(Rejection::VolumeLost);
+        }
+        if !self.bound.iter().all(|volume| reaches(volume, node)) {
+            return Some(Rejection::VolumeAffinity);
+        }
+        let mut taken: Vec<&Arc<PersistentVolume>> = Vec::new();
+        for late in &self.late {
+            let selected = owner::annotation(&late.claim.metadata, SELECTED_NODE);
+            if selected.is_some_and(|selected| selected != owner::name(&node.metadata)) {
+                return Some(Rejection::VolumeMissing);
+            }
+            let free = |volume: &&Arc<PersistentVolume>| reaches(volume, node) && !taken.contains(volume);
+            match late.volumes.iter().find(free) {
+                Some(volume) => taken.push(volume),
+                None if late.provisioned => {}
+                None => return Some(Rejection::VolumeMissing),
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::schedule::{Cluster, Decision, decide};
+
+    fn object<T: serde::de::DeserializeOwned>(value: Value) -> Arc<T> {
+        Arc::new(serde_json::from_value(value).unwrap())
+    }
+
+    fn claim(spec: Value, status: Value) -> Arc<PersistentVolumeClaim> {
+        object(json!({ "metadata": { "name": "data", "namespace": "default", "uid": "c" }, "spec": spec, "status": status }))
+    }
+
+    fn volume(name: &str, node: &str) -> Arc<PersistentVolume> {
+        let on = json!({ "matchExpressions": [{ "key": "kubernetes.io/hostname", "operator": "In", "values": [node] }] });
+        object(json!({
+            "metadata": { "name": name },
+            "spec": {
+                "capacity": { "storage": "1Gi" }, "accessModes": ["ReadWriteOnce"], "storageClassName": "static",
+                "nodeAffinity": { "required": { "nodeSelectorTerms": [on] } },
+            },
+            "status": { "phase": "Available" },
+        }))
+    }
+
+    fn class(name: &str, provisioner: &str, mode: &str) -> Arc<StorageClass> {
+        object(json!({ "metadata": { "name": name }, "provisioner": provisioner, "volumeBindingMode": mode }))
+    }
+
+    fn place(claims: &[Arc<PersistentVolumeClaim>], volumes: &[Arc<PersistentVolume>]) -> String {
+        let classes = [
+            class("made", "windlass.dev/local-directory", "WaitForFirstConsumer"),
+            class("now", "windlass.dev/local-directory", "Immediate"),
+            class("static", "kubernetes.io/no-provisioner", "WaitForFirstConsumer"),
+        ];
+        let mut cluster = Cluster::default();
+        for name in ["n1", "n2"] {
+            let room = json!({ "cpu": "4", "memory": "8Gi", "pods": "10" });
+            let labels = json!({ "kubernetes.io/hostname": name });
+            cluster
+                .set_node(object(json!({ "metadata": { "name": name, "labels": labels }, "status": { "allocatable": room } })));
+        }
+        let pod: Arc<Pod> = object(json!({
+            "metadata": { "name": "db", "namespace": "default", "uid": "p" },
+            "spec": { "containers": [], "volumes": [{ "name": "data", "persistentVolumeClaim": { "claimName": "data" } }] },
+        }));
+        let volumes = PodVolumes::of(&pod, &Storage { claims, volumes, classes: &classes });
+        match decide(&cluster, &pod, &volumes) {
+            Decision::Bind { node, .. } => format!("{node} undecided {}", volumes.undecided().count()),
+            Decision::Unschedulable(why) => why.message().split(". no new claims").next().unwrap().to_owned(),
+        }
+    }
+
+    fn wanting(class: &str) -> Value {
+        json!({ "storageClassName": class, "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } })
+    }
+
+    #[test]
+    fn a_pod_goes_where_its_volumes_are_or_can_be() {
+        let bound = json!({ "volumeName": "v" });
+        let is_bound = json!({ "phase": "Bound" });
+        assert_eq!(place(&[], &[]), "0/2 nodes are available: persistentvolumeclaim \"data\" not found");
+        assert_eq!(place(&[claim(bound.clone(), is_bound.clone())], &[volume("v", "n2")]), "n2 undecided 0");
+        assert_eq!(
+            place(&[claim(bound.clone(), is_bound.clone())], &[volume("v", "n3")]),
+            "0/2 nodes are available: 2 node(s) didn't match PersistentVolume's node affinity"
+        );
+        assert_eq!(
+            place(&[claim(bound, is_bound)], &[]),
+            "0/2 nodes are available: 2 node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
+        );
+        assert_eq!(
+            place(&[claim(wanting("now"), json!({}))], &[]),
+            "0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims"
+        );
+        assert!(place(&[claim(wanting("made"), json!({}))], &[]).ends_with("undecided 1"));
+        assert_eq!(place(&[claim(wanting("static"), json!({}))], &[volume("v", "n2")]), "n2 undecided 1");
+        assert_eq!(
+            place(&[claim(wanting("static"), json!({}))], &[]),
+            "0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind"
+        );
+    }
+
+    #[test]
+    fn a_node_that_was_chosen_stays_chosen() {
+        let mut chosen = PersistentVolumeClaim::clone(&claim(wanting("made"), json!({})));
+        chosen.metadata.annotations = Some([(SELECTED_NODE.to_owned(), "n2".to_owned())].into());
+        assert_eq!(place(&[Arc::new(chosen)], &[]), "n2 undecided 0");
+    }
+}
