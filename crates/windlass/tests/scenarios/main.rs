@@ -32,6 +32,13 @@ scripts! { HOLLOW,
     a1_autoscaler: "a1-autoscaler",
 }
 
+/// A machine of several nodes.
+const THREE_NODES: &[&str] = &["--runtime", "hollow", "--nodes", "3"];
+
+scripts! { THREE_NODES,
+    budget_and_drain: "budget-and-drain",
+}
+
 scripts! { &[],
     c1_live_configmap: "c1-live-configmap",
     c2_versioned_configmap: "c2-versioned-configmap",
@@ -50,4 +57,9 @@ scripts! { &[],
     d13_pull_policy: "d13-pull-policy",
     s1_service: "s1-service",
     s3_pipeline: "s3-pipeline",
+    storage: "storage",
+    w1_on_delete: "w1-on-delete",
+    w3_partition: "w3-partition",
+    w4_history_undo: "w4-history-undo",
+    w5_two_step_database: "w5-two-step-database",
 }
