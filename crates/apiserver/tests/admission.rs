@@ -81,10 +81,14 @@ async fn an_eviction_asks_the_budget() {
         refused.body["details"]["causes"][0]["message"],
         "The disruption budget b needs 1 healthy pods and has 1 currently"
     );
-    assert!(refused.headers.contains_key("retry-after"));
+    assert!(!refused.headers.contains_key("retry-after"), "nobody knows when the budget will allow more");
     assert_eq!(allow(1).await.code, 200);
     assert_eq!(send(&router, Method::POST, &evict, &eviction).await.code, 201);
-    assert!(get(&router, &format!("{PODS}/a")).await.body["metadata"]["deletionTimestamp"].is_string());
+    let evicted = get(&router, &format!("{PODS}/a")).await.body;
+    assert!(evicted["metadata"]["deletionTimestamp"].is_string());
+    let conditions = evicted["status"]["conditions"].as_array().unwrap().iter();
+    let target = conditions.filter(|condition| condition["type"] == "DisruptionTarget").map(|target| &target["reason"]);
+    assert_eq!(target.collect::<Vec<_>>(), ["EvictionByEvictionAPI"]);
     let spent = get(&router, &format!("{budgets}/b")).await.body;
     assert_eq!((&spent["status"]["disruptionsAllowed"], spent["status"]["disruptedPods"]["a"].is_string()), (&json!(0), true));
 }

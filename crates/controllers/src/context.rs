@@ -9,9 +9,11 @@ use k8s_openapi::{
         autoscaling::v2::HorizontalPodAutoscaler,
         coordination::v1::Lease,
         core::v1::{
-            ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service, ServiceAccount,
+            ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service,
+            ServiceAccount,
         },
         discovery::v1::EndpointSlice,
+        policy::v1::PodDisruptionBudget,
         storage::v1::StorageClass,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -61,7 +63,9 @@ objects!(
     PersistentVolume,
     PersistentVolumeClaim,
     Pod,
+    PodDisruptionBudget,
     ReplicaSet,
+    ReplicationController,
     Service,
     ServiceAccount,
     StatefulSet,
@@ -75,6 +79,7 @@ pub(crate) struct Context {
     pub(crate) recorder: Recorder,
     pub(crate) pods: Arc<Cache<Pod>>,
     pub(crate) replica_sets: Arc<Cache<ReplicaSet>>,
+    pub(crate) replication_controllers: Arc<Cache<ReplicationController>>,
     pub(crate) deployments: Arc<Cache<Deployment>>,
     pub(crate) stateful_sets: Arc<Cache<StatefulSet>>,
     pub(crate) daemon_sets: Arc<Cache<DaemonSet>>,
@@ -83,6 +88,7 @@ pub(crate) struct Context {
     pub(crate) nodes: Arc<Cache<Node>>,
     pub(crate) volumes: Arc<Cache<PersistentVolume>>,
     pub(crate) storage_classes: Arc<Cache<StorageClass>>,
+    pub(crate) budgets: Arc<Cache<PodDisruptionBudget>>,
     pub(crate) services: Arc<Cache<Service>>,
     pub(crate) endpoints: Arc<Cache<Endpoints>>,
     pub(crate) endpoint_slices: Arc<Cache<EndpointSlice>>,
@@ -137,6 +143,7 @@ impl Context {
             recorder,
             pods: Cache::new(index_pod),
             replica_sets: Cache::new(by_owner),
+            replication_controllers: Cache::new(|_| Vec::new()),
             deployments: Cache::new(by_namespace),
             stateful_sets: Cache::new(|_| Vec::new()),
             daemon_sets: Cache::new(|_| Vec::new()),
@@ -145,6 +152,7 @@ impl Context {
             nodes: Cache::new(|_| Vec::new()),
             volumes: Cache::new(|_| Vec::new()),
             storage_classes: Cache::new(|_| Vec::new()),
+            budgets: Cache::new(|budget| vec![Index::Namespace(owner::namespace(&budget.metadata).to_owned())]),
             services: Cache::new(index_service),
             endpoints: Cache::new(|_| Vec::new()),
             endpoint_slices: Cache::new(index_slice),
@@ -160,6 +168,7 @@ impl Context {
     pub(crate) fn watch(&self, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
         self.fill(tasks, &self.pods, "", stop);
         self.fill(tasks, &self.replica_sets, "", stop);
+        self.fill(tasks, &self.replication_controllers, "", stop);
         self.fill(tasks, &self.deployments, "", stop);
         self.fill(tasks, &self.stateful_sets, "", stop);
         self.fill(tasks, &self.daemon_sets, "", stop);
@@ -168,6 +177,7 @@ impl Context {
         self.fill(tasks, &self.nodes, "", stop);
         self.fill(tasks, &self.volumes, "", stop);
         self.fill(tasks, &self.storage_classes, "", stop);
+        self.fill(tasks, &self.budgets, "", stop);
         self.fill(tasks, &self.services, "", stop);
         self.fill(tasks, &self.endpoints, "", stop);
         self.fill(tasks, &self.endpoint_slices, "", stop);

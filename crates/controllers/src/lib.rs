@@ -9,6 +9,7 @@ mod cache;
 mod context;
 mod daemon_set;
 mod deployment;
+mod disruption;
 mod endpoints;
 mod event;
 mod eviction;
@@ -46,6 +47,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
     replica_set::start(&context, &mut tasks, &stop);
     stateful_set::start(&context, &mut tasks, &stop);
     daemon_set::start(&context, &mut tasks, &stop);
+    disruption::start(&context, &mut tasks, &stop);
     volume::start(&context, &mut tasks, &stop);
     endpoints::start(&context, &mut tasks, &stop);
     service_account::start(&context, &mut tasks, &stop);

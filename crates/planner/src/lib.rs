@@ -9,6 +9,7 @@ pub mod claim;
 pub mod controller_revision;
 pub mod daemon_set;
 pub mod deployment;
+pub mod disruption;
 pub mod endpoints;
 pub mod garbage;
 pub mod namespace;

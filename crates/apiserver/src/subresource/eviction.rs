@@ -1,7 +1,11 @@
 //! `pods/eviction`: a delete that asks the disruption budgets first.
 
 use serde_json::{Value, json};
-use windlass_api::{kind, selector::Selector, status::Status};
+use windlass_api::{
+    kind::{self, Kind},
+    selector::Selector,
+    status::Status,
+};
 
 use crate::{
     body::{self, Gvk},
@@ -12,14 +16,19 @@ use crate::{
     registry::record,
     reply::{self, Response},
     verb::{
-        change::{Change, Surface},
+        change::{Change, MODIFIED, Surface},
         delete::{self, DeleteOptions},
     },
 };
 
+const BUDGETS: &Kind = &kind::policy::POD_DISRUPTION_BUDGET;
+const TARGET: &str = "DisruptionTarget";
 const EVICTION: Gvk = Gvk { group: "policy", version: "v1", kind: "Eviction" };
-/// Seconds after which an eviction that a budget forbids is worth another try.
+/// Seconds after which an eviction is worth another try while the budget is being worked out. How long a budget stays spent nobody
+/// can tell.
 const RETRY_SECONDS: u64 = 10;
+/// Evicted pods that a budget remembers at most: beyond, its controller is not keeping up.
+const MAX_DISRUPTED_PODS: usize = 2000;
 
 /// Evicts the pod if its budget has room.
 pub(super) async fn answer(call: &Call, body: &[u8]) -> Result<Response, Status> {
@@ -40,11 +49,11 @@ pub(super) async fn answer(call: &Call, body: &[u8]) -> Result<Response, Status>
     let dry_run = options.is_dry_run() || call.query.dry_run("CreateOptions")?;
     let entry = call.server.registry.get(call.kind, &call.namespace, &call.name).await?;
     let pod = record::decode(&entry)?;
-    if is_guarded(&pod) {
-        spend_budget(call, &pod, dry_run).await?;
-    }
+    options.check_preconditions(call.kind, &call.name, &with_version(pod.clone(), entry.mod_revision))?;
+    let unready = is_guarded(&pod) && !spend_budget(call, &pod, dry_run).await?;
     if !dry_run {
-        delete::remove(call, &call.name, &options).await?;
+        tell_target(call, unready).await?;
+        delete::remove(call, &call.name, &options.met()).await?;
     }
     let status = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 });
     Ok(reply::value(201, &status, call.format.media))
@@ -60,14 +69,42 @@ fn is_ready(pod: &Value) -> bool {
     conditions.into_iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
-async fn spend_budget(call: &Call, pod: &Value, dry_run: bool) -> Result<(), Status> {
-    let Some(kind) = kind::find("policy", "v1", "poddisruptionbudgets") else { return Ok(()) };
-    let budgets = call.server.registry.all(kind, &call.namespace).await?;
+fn with_version(mut pod: Value, revision: u64) -> Value {
+    metadata::map(&mut pod).insert("resourceVersion".to_owned(), revision.to_string().into());
+    pod
+}
+
+/// Says on the pod that it goes because it was evicted. One that was let go for not being ready must not have become so meanwhile.
+async fn tell_target(call: &Call, unready: bool) -> Result<(), Status> {
+    let now = metadata::timestamp(call.now);
+    let change = Change { call, surface: Surface::Own, books: Books::AsTheyAre, dry_run: false, unconditional: true };
+    let mut edit = |old: &Value| {
+        if unready && is_ready(old) {
+            return Err(Status::conflict(call.kind.resource(), &call.name, MODIFIED));
+        }
+        let mut new = old.clone();
+        let Some(status) = new["status"].as_object_mut() else { return Ok(new) };
+        let Some(conditions) = status.entry("conditions").or_insert_with(|| json!([])).as_array_mut() else { return Ok(new) };
+        if !conditions.iter().any(|condition| condition["type"] == TARGET && condition["status"] == "True") {
+            conditions.retain(|condition| condition["type"] != TARGET);
+            conditions.push(json!({
+                "type": TARGET, "status": "True", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting",
+                "lastProbeTime": null, "lastTransitionTime": now, "observedGeneration": old["metadata"]["generation"],
+            }));
+        }
+        Ok(new)
+    };
+    change.apply(&mut edit).await.map(|_| ())
+}
+
+/// Takes one disruption from the budget that covers the pod; `false` if the budget lets it go for not being ready.
+async fn spend_budget(call: &Call, pod: &Value, dry_run: bool) -> Result<bool, Status> {
+    let budgets = call.server.registry.all(BUDGETS, &call.namespace).await?;
     let covers = |budget: &Value| {
         Selector::from_value(&budget["spec"]["selector"]).is_ok_and(|selector| selector.matches(&pod["metadata"]["labels"]))
     };
     let mut covering = budgets.into_iter().filter(covers);
-    let Some(budget) = covering.next() else { return Ok(()) };
+    let Some(budget) = covering.next() else { return Ok(true) };
     if covering.next().is_some() {
         let message = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
         return Err(Status::request(500, "InternalError", message));
@@ -77,14 +114,14 @@ async fn spend_budget(call: &Call, pod: &Value, dry_run: bool) -> Result<(), Sta
     let number = |key: &str| budget["status"][key].as_i64().unwrap_or(0);
     let healthy = number("currentHealthy") >= number("desiredHealthy") && number("desiredHealthy") > 0;
     if !is_ready(pod) && (always || healthy) {
-        return Ok(());
+        return Ok(false);
     }
     let name = metadata::text(&budget, "name").to_owned();
-    let budget_call = call.beside(kind, &name);
+    let budget_call = call.beside(BUDGETS, &name);
     let change = Change { call: &budget_call, surface: Surface::Own, books: Books::AsTheyAre, dry_run, unconditional: true };
     let (pod_name, now) = (call.name.clone(), metadata::timestamp(call.now));
     let mut edit = |old: &Value| spend(old, &pod_name, &now);
-    change.apply(&mut edit).await.map(|_| ())
+    change.apply(&mut edit).await.map(|_| true)
 }
 
 /// Takes one disruption, and notes the pod until the controller has seen it go.
@@ -94,12 +131,14 @@ fn spend(budget: &Value, pod: &str, now: &str) -> Result<Value, Status> {
     let number = |key: &str| status[key].as_i64().unwrap_or(0);
     if number("observedGeneration") < budget["metadata"]["generation"].as_i64().unwrap_or(0) {
         let cause = format!("The disruption budget {name} is still being processed by the server.");
-        return Err(too_many(&cause));
+        return Err(too_many(&cause, Some(RETRY_SECONDS)));
+    }
+    if status["disruptedPods"].as_object().is_some_and(|pods| pods.len() > MAX_DISRUPTED_PODS) {
+        let why = "DisruptedPods map too big - too many evictions not confirmed by PDB controller";
+        return Err(Status::forbidden(BUDGETS.resource(), name, why));
     }
     if number("disruptionsAllowed") <= 0 {
-        let (desired, healthy) = (number("desiredHealthy"), number("currentHealthy"));
-        let cause = format!("The disruption budget {name} needs {desired} healthy pods and has {healthy} currently");
-        return Err(too_many(&cause));
+        return Err(too_many(&spent(name, status), None));
     }
     let mut new = budget.clone();
     let status = &mut new["status"];
@@ -124,14 +163,30 @@ fn insufficient(status: &mut Value, now: &str) {
     }
 }
 
-fn too_many(cause: &str) -> Status {
+/// Why a budget allows nothing.
+fn spent(name: &str, status: &Value) -> String {
+    let number = |key: &str| status[key].as_i64().unwrap_or(0);
+    let (desired, healthy) = (number("desiredHealthy"), number("currentHealthy"));
+    let mut conditions = status["conditions"].as_array().into_iter().flatten();
+    let failed = conditions.find(|condition| condition["type"] == "DisruptionAllowed" && condition["reason"] == "SyncFailed");
+    match failed.filter(|_| desired <= healthy) {
+        Some(failed) => {
+            let why = failed["message"].as_str().unwrap_or_default();
+            format!("The disruption budget {name} does not allow evicting pods currently because it failed sync: {why}")
+        }
+        None => format!("The disruption budget {name} needs {desired} healthy pods and has {healthy} currently"),
+    }
+}
+
+fn too_many(cause: &str, retry_after_seconds: Option<u64>) -> Status {
+    let mut details = json!({ "causes": [{ "reason": "DisruptionBudget", "message": cause }] });
+    if let Some(seconds) = retry_after_seconds {
+        details["retryAfterSeconds"] = seconds.into();
+    }
     Status {
         code: 429,
         reason: "TooManyRequests",
         message: "Cannot evict pod as it would violate the pod's disruption budget.".to_owned(),
-        details: Some(json!({
-            "causes": [{ "reason": "DisruptionBudget", "message": cause }],
-            "retryAfterSeconds": RETRY_SECONDS,
-        })),
+        details: Some(details),
     }
 }

@@ -130,7 +130,17 @@ impl DeleteOptions {
         finalizers
     }
 
-    fn check_preconditions(&self, kind: &Kind, name: &str, object: &Value) -> Result<(), Status> {
+    /// The same for an object that met the preconditions and was changed since, by us.
+    pub(crate) fn met(&self) -> Self {
+        let uid = self.preconditions.as_ref().and_then(|wanted| wanted.uid.clone());
+        Self { preconditions: uid.map(|uid| Preconditions { uid: Some(uid), resource_version: None }), ..self.clone() }
+    }
+
+    /// Refuses an object that is not the one that was meant.
+    ///
+    /// # Errors
+    /// 409
+    pub(crate) fn check_preconditions(&self, kind: &Kind, name: &str, object: &Value) -> Result<(), Status> {
         let Some(wanted) = &self.preconditions else { return Ok(()) };
         let own = metadata::text(object, "uid");
         let conflict = |why: &str| Err(Status::conflict(kind.resource(), name, why));
