@@ -1,12 +1,13 @@
-//! The ReplicaSet loop.
+//! The loop over ReplicaSets, and over ReplicationControllers as ReplicaSets of an older make.
 
-use std::sync::Arc;
+use std::{marker::PhantomData, sync::Arc};
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::{
     apps::v1::{ReplicaSet, ReplicaSetStatus},
-    core::v1::Pod,
+    core::v1::{Pod, ReplicationController},
 };
+use serde::Serialize;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -14,25 +15,72 @@ use windlass_planner::{
     note::Note,
     owner, replica,
     replica_set::{self, Action, Reason, Step},
+    replication_controller,
 };
 
 use crate::{
     api::{self, Deletion, Error, Written},
-    cache::{Index, Key, key, key_of},
+    cache::{Cache, Index, Key, Object, key, key_of},
     context::{Context, settle},
     marks::{Mark, Marks},
     queue::{Next, Queue},
 };
 
-const COMPONENT: &str = "replicaset-controller";
-/// ReplicaSets worked on at once.
+/// Objects of one kind worked on at once.
 const PARALLEL: usize = 16;
-/// Requests under way at once for one ReplicaSet: the store commits as many together, and more would only wait.
+/// Requests under way at once for one object: the store commits as many together, and more would only wait.
 const REQUESTS: usize = 64;
 
-struct Loop {
+/// What keeps a number of like pods.
+trait Keeper: Object + Serialize + kube::Resource<DynamicType = ()> + k8s_openapi::Resource {
+    /// Who speaks in its Events.
+    const COMPONENT: &'static str;
+
+    fn cache(context: &Context) -> &Arc<Cache<Self>>;
+
+    /// The ReplicaSet that does what it asks for.
+    fn as_replica_set(self: &Arc<Self>) -> Arc<ReplicaSet>;
+
+    /// It, with the status of that ReplicaSet.
+    fn with_status(self: &Arc<Self>, status: ReplicaSetStatus) -> Self;
+}
+
+impl Keeper for ReplicaSet {
+    const COMPONENT: &'static str = "replicaset-controller";
+
+    fn cache(context: &Context) -> &Arc<Cache<Self>> {
+        &context.replica_sets
+    }
+
+    fn as_replica_set(self: &Arc<Self>) -> Arc<ReplicaSet> {
+        Arc::clone(self)
+    }
+
+    fn with_status(self: &Arc<Self>, status: ReplicaSetStatus) -> Self {
+        Self { status: Some(status), ..Self::clone(self) }
+    }
+}
+
+impl Keeper for ReplicationController {
+    const COMPONENT: &'static str = "replication-controller";
+
+    fn cache(context: &Context) -> &Arc<Cache<Self>> {
+        &context.replication_controllers
+    }
+
+    fn as_replica_set(self: &Arc<Self>) -> Arc<ReplicaSet> {
+        replication_controller::as_replica_set(self)
+    }
+
+    fn with_status(self: &Arc<Self>, status: ReplicaSetStatus) -> Self {
+        Self { status: Some(replication_controller::status_of(status)), ..Self::clone(self) }
+    }
+}
+
+struct Loop<K> {
     context: Arc<Context>,
     marks: Marks,
+    kind: PhantomData<fn() -> K>,
 }
 
 /// A step that failed, and why.
@@ -41,15 +89,20 @@ struct Failure {
     error: Error,
 }
 
-/// Starts the loop and its listeners.
+/// Starts the loop of each kind and its listeners.
 pub(crate) fn start(context: &Arc<Context>, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
+    start_one::<ReplicaSet>(context, tasks, stop);
+    start_one::<ReplicationController>(context, tasks, stop);
+}
+
+fn start_one<K: Keeper>(context: &Arc<Context>, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
     let queue: Arc<Queue<Key>> = Queue::new();
     let own = Arc::clone(&queue);
-    context.replica_sets.listen(move |old, new| own.add(key_of(&new.or(old).expect("a change has a side").metadata)));
+    K::cache(context).listen(move |old, new| own.add(key_of(Object::meta(&**new.or(old).expect("a change has a side")))));
     let (shared, by_pod) = (Arc::clone(context), Arc::clone(&queue));
     context.pods.listen(move |old, new| {
         let owner_of = |pod: &Arc<Pod>| {
-            let owner = owner::controller_of(&pod.metadata).filter(|owner| owner.kind == "ReplicaSet")?;
+            let owner = owner::controller_of(&pod.metadata).filter(|owner| owner.kind == <K as k8s_openapi::Resource>::KIND)?;
             Some(key(owner::namespace(&pod.metadata), &owner.name))
         };
         if let (Some(old), Some(new)) = (old, new)
@@ -67,47 +120,49 @@ pub(crate) fn start(context: &Arc<Context>, tasks: &mut JoinSet<()>, stop: &Canc
                 // An orphan is of interest when it becomes one or changes its labels, not whenever its status does.
                 let labels = |pod: &Arc<Pod>| pod.metadata.labels.clone();
                 let same = before.is_none() && old.map(labels) == new.map(labels);
-                for key in new.filter(|_| !same).into_iter().flat_map(|pod| possible_owners(&shared, pod)) {
+                for key in new.filter(|_| !same).into_iter().flat_map(|pod| possible_owners::<K>(&shared, pod)) {
                     by_pod.add(key);
                 }
             }
         }
     });
-    let this = Arc::new(Loop { context: Arc::clone(context), marks: Marks::default() });
+    let this = Arc::new(Loop::<K> { context: Arc::clone(context), marks: Marks::default(), kind: PhantomData });
     tasks.spawn(queue.work(PARALLEL, stop.clone(), move |key| {
         let this = Arc::clone(&this);
-        async move { settle("replicaset", &key, this.pass(&key).await) }
+        async move { settle(K::COMPONENT, &key, this.pass(&key).await) }
     }));
 }
 
-/// The ReplicaSets that an orphan could belong to: any in its namespace, as their plan will tell.
-fn possible_owners(context: &Context, pod: &Pod) -> Vec<Key> {
+/// Whom an orphan could belong to: any in its namespace, as their plan will tell.
+fn possible_owners<K: Keeper>(context: &Context, pod: &Pod) -> Vec<Key> {
     if owner::controller_of(&pod.metadata).is_some() {
         return Vec::new();
     }
     let namespace = owner::namespace(&pod.metadata);
-    let all = context.replica_sets.all();
-    all.iter().filter(|set| owner::namespace(&set.metadata) == namespace).map(|set| key_of(&set.metadata)).collect()
+    let all = K::cache(context).all();
+    let metas = all.iter().map(|keeper| Object::meta(&**keeper));
+    metas.filter(|meta| owner::namespace(meta) == namespace).map(key_of).collect()
 }
 
-impl Loop {
+impl<K: Keeper> Loop<K> {
     async fn pass(&self, key: &Key) -> Result<Next, Error> {
         let context = &self.context;
         let mut mark = self.marks.get(key);
-        context.replica_sets.reached(mark.own).await;
+        K::cache(context).reached(mark.own).await;
         context.pods.reached(mark.children).await;
-        let Some(replica_set) = context.replica_sets.get(key) else {
+        let Some(keeper) = K::cache(context).get(key) else {
             self.marks.set(key, Mark::default());
             return Ok(Next::Wait);
         };
+        let replica_set = keeper.as_replica_set();
         let pods = self.pods(&replica_set, &mut mark);
         let related = self.related(&replica_set, &pods);
         let snapshot = replica_set::Snapshot { replica_set: &replica_set, pods: &pods, related: &related };
-        let plan = replica_set::plan(&snapshot, context.now());
+        let plan = replica_set::plan::<K>(&snapshot, context.now());
         let outcome = if plan.steps.is_empty() {
-            self.write_status(&replica_set, plan.status, &mut mark).await.map(|()| context.wake(plan.wake_at))
+            self.write_status(&keeper, &replica_set, plan.status, &mut mark).await.map(|()| context.wake(plan.wake_at))
         } else {
-            self.apply(&replica_set, plan, &mut mark).await
+            self.apply(&keeper, &replica_set, plan, &mut mark).await
         };
         self.marks.set(key, mark);
         outcome
@@ -141,7 +196,13 @@ impl Loop {
         siblings.iter().flat_map(pods_of).collect()
     }
 
-    async fn apply(&self, replica_set: &ReplicaSet, plan: replica_set::Plan, mark: &mut Mark) -> Result<Next, Error> {
+    async fn apply(
+        &self,
+        keeper: &Arc<K>,
+        replica_set: &ReplicaSet,
+        plan: replica_set::Plan,
+        mark: &mut Mark,
+    ) -> Result<Next, Error> {
         let mut failure = None;
         let steps = stream::iter(plan.steps).map(|step| self.take(replica_set, step)).buffer_unordered(REQUESTS);
         let mut outcomes = std::pin::pin!(steps);
@@ -157,7 +218,7 @@ impl Loop {
         let mut status = replica_set::with_failure(replica_set, plan.status, reason, &error.to_string(), self.context.now());
         // What was done besides is not counted yet, so this status does not speak for the present generation.
         status.observed_generation = replica_set.status.as_ref().and_then(|status| status.observed_generation);
-        self.write_status(replica_set, status, mark).await?;
+        self.write_status(keeper, replica_set, status, mark).await?;
         Err(error)
     }
 
@@ -221,17 +282,23 @@ impl Loop {
         }
     }
 
-    async fn write_status(&self, replica_set: &ReplicaSet, status: ReplicaSetStatus, mark: &mut Mark) -> Result<(), Error> {
-        if replica_set.status.as_ref() == Some(&status) {
+    async fn write_status(
+        &self,
+        keeper: &Arc<K>,
+        replica_set: &ReplicaSet,
+        status: ReplicaSetStatus,
+        mark: &mut Mark,
+    ) -> Result<(), Error> {
+        let changed = keeper.with_status(status);
+        // Compared as the kind has it: a ReplicationController does not keep all that is counted.
+        if replica_set.status == Arc::new(changed.clone()).as_replica_set().status {
             return Ok(());
         }
-        let mut changed = replica_set.clone();
-        changed.status = Some(status);
         mark.own(&api::replace_status(&self.context.client, &changed).await?);
         Ok(())
     }
 
     fn tell(&self, replica_set: &ReplicaSet, note: Note) {
-        self.context.recorder.tell::<ReplicaSet>(COMPONENT, &replica_set.metadata, note);
+        self.context.recorder.tell::<K>(K::COMPONENT, &replica_set.metadata, note);
     }
 }

@@ -23,6 +23,7 @@ pub mod pod_garbage;
 pub mod proxy;
 pub mod replica;
 pub mod replica_set;
+pub mod replication_controller;
 pub mod schedule;
 pub mod stateful_set;
 pub mod template;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::{
+    Resource,
     api::{
         apps::v1::{ReplicaSet, ReplicaSetStatus},
         core::v1::{Pod, PodTemplateSpec},
@@ -129,13 +130,13 @@ pub fn replicas(replica_set: &ReplicaSet) -> i32 {
     replica_set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
 }
 
-/// Decides.
-pub fn plan(snapshot: &Snapshot<'_>, now: Timestamp) -> Plan {
+/// Decides, on behalf of an owner of kind `K`.
+pub fn plan<K: Resource>(snapshot: &Snapshot<'_>, now: Timestamp) -> Plan {
     let replica_set = snapshot.replica_set;
-    let (mine, mut steps) = sort_out::<ReplicaSet>(&replica_set.metadata, selector(replica_set), snapshot.pods);
+    let (mine, mut steps) = sort_out::<K>(&replica_set.metadata, selector(replica_set), snapshot.pods);
     let mut waiting = Vec::new();
     if steps.is_empty() && replica_set.metadata.deletion_timestamp.is_none() {
-        steps.extend(resize(snapshot, &mine.active, now));
+        steps.extend(resize::<K>(snapshot, &mine.active, now));
     } else if !steps.is_empty() {
         waiting.push(WaitingOn::Ownership);
     }
@@ -167,7 +168,7 @@ struct Mine {
 }
 
 /// Which pods are the owner's, and which have to change hands.
-fn sort_out<K: k8s_openapi::Resource>(owner_meta: &ObjectMeta, wanted: Selector, pods: &[Arc<Pod>]) -> (Mine, Vec<Step>) {
+fn sort_out<K: Resource>(owner_meta: &ObjectMeta, wanted: Selector, pods: &[Arc<Pod>]) -> (Mine, Vec<Step>) {
     let mut mine = Mine { active: Vec::new(), terminating: 0 };
     let mut steps = Vec::new();
     for pod in pods {
@@ -198,13 +199,13 @@ fn sort_out<K: k8s_openapi::Resource>(owner_meta: &ObjectMeta, wanted: Selector,
     (mine, steps)
 }
 
-fn resize(snapshot: &Snapshot<'_>, active: &[Arc<Pod>], now: Timestamp) -> Vec<Step> {
+fn resize<K: Resource>(snapshot: &Snapshot<'_>, active: &[Arc<Pod>], now: Timestamp) -> Vec<Step> {
     let wanted = usize::try_from(replicas(snapshot.replica_set)).unwrap_or(0);
     if active.len() < wanted {
         let Some(template) = snapshot.replica_set.spec.as_ref().and_then(|spec| spec.template.as_ref()) else {
             return Vec::new();
         };
-        let pod = Box::new(new_pod::<ReplicaSet>(&snapshot.replica_set.metadata, template));
+        let pod = Box::new(new_pod::<K>(&snapshot.replica_set.metadata, template));
         let batches = slow_start((wanted - active.len()).min(BURST_PODS));
         return vec![Step { action: Action::Create { pod, batches }, reason: Reason::TooFew }];
     }
@@ -227,7 +228,7 @@ pub fn slow_start(count: usize) -> Vec<usize> {
 }
 
 /// A pod of that template for that owner, with `generateName` in place of a name.
-pub fn new_pod<K: k8s_openapi::Resource>(owner_meta: &ObjectMeta, template: &PodTemplateSpec) -> Pod {
+pub fn new_pod<K: Resource>(owner_meta: &ObjectMeta, template: &PodTemplateSpec) -> Pod {
     let meta = template.metadata.clone().unwrap_or_default();
     Pod {
         metadata: ObjectMeta {

@@ -70,7 +70,7 @@ fn summary(plan: &Plan) -> String {
 }
 
 fn check(replica_set: &ReplicaSet, pods: &[Arc<Pod>], expected: expect_test::Expect) {
-    let plan = plan(&Snapshot { replica_set, pods, related: pods }, now());
+    let plan = plan::<ReplicaSet>(&Snapshot { replica_set, pods, related: pods }, now());
     expected.assert_eq(&summary(&plan));
 }
 
@@ -154,6 +154,6 @@ fn a_failure_is_a_condition_until_it_is_over() {
     let again =
         with_failure(&later, ReplicaSetStatus::default(), Reason::TooFew, "quota", "2026-01-01T01:00:00Z".parse().unwrap());
     assert_eq!(failed, again);
-    let plan = plan(&Snapshot { replica_set: &later, pods: &[], related: &[] }, now());
+    let plan = plan::<ReplicaSet>(&Snapshot { replica_set: &later, pods: &[], related: &[] }, now());
     assert_eq!(plan.status.conditions, None);
 }

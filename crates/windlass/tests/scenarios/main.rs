@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "in a test, that is how an expectation fails")]
 
 mod bounds;
+mod daemons;
 mod load;
 mod lost;
+
 mod machine;
 mod registry;
 mod restart;

@@ -117,7 +117,10 @@ impl World {
     pub(super) fn sync_replica_set(&mut self, name: &str) -> bool {
         let pods: Vec<Arc<Pod>> = self.pods.values().cloned().map(Arc::new).collect();
         let Some(object) = self.replica_sets.get(name) else { return false };
-        let plan = replica_set::plan(&replica_set::Snapshot { replica_set: object, pods: &pods, related: &pods }, self.now);
+        let plan = replica_set::plan::<ReplicaSet>(
+            &replica_set::Snapshot { replica_set: object, pods: &pods, related: &pods },
+            self.now,
+        );
         if plan.steps.is_empty() {
             let changed = object.status.as_ref() != Some(&plan.status);
             self.replica_sets.get_mut(name).unwrap().status = Some(plan.status);
