@@ -5,7 +5,6 @@ mod bounds;
 mod daemons;
 mod load;
 mod lost;
-
 mod machine;
 mod registry;
 mod restart;
