@@ -3,6 +3,7 @@
 //! A backend that leaves gets no further request at that instant; what is in flight there ends well. A request of which no byte
 //! was sent, or which may be repeated, is tried elsewhere. It lives in the holder so that it goes on while the main process is away.
 
+mod affinity;
 mod balance;
 mod body;
 mod counts;
@@ -13,7 +14,7 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap},
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     rc::Rc,
     time::Duration,
 };
@@ -35,6 +36,7 @@ use super::{
     protocol::{HttpBackend, HttpCounts, HttpPort, HttpRoute},
     relay::Shared,
 };
+use affinity::Affinity;
 use balance::Balance;
 pub(crate) use counts::BOUNDS_MILLISECONDS;
 use counts::Counts;
@@ -57,6 +59,7 @@ pub(super) struct Route {
 struct RouteState {
     backends: BTreeMap<SocketAddr, Rc<Backend>>,
     balance: Balance,
+    affinity: Affinity,
 }
 
 struct Served {
@@ -128,17 +131,25 @@ impl Route {
         // Connections that are idle end now; those in use end with their request.
         old.into_values().for_each(|backend| backend.retire());
         state.balance.set_split(wanted.split);
+        state.affinity.set_timeout(wanted.affinity_seconds);
         drop(state);
         self.changed.send_replace(());
     }
 
     /// A backend for one request, other than those in `not`, unless there is no other.
-    fn choose(&self, not: &[SocketAddr]) -> Option<Rc<Backend>> {
+    fn choose(&self, client: IpAddr, not: &[SocketAddr]) -> Option<Rc<Backend>> {
         let mut state = self.state.borrow_mut();
-        let RouteState { backends, balance } = &mut *state;
+        let RouteState { backends, balance, affinity } = &mut *state;
+        let before = affinity.find(client).filter(|address| !not.contains(address));
+        if let Some(backend) = before.and_then(|address| backends.get(&address)) {
+            affinity.remember(client, backend.address);
+            return Some(Rc::clone(backend));
+        }
         let untried: Vec<_> = backends.values().filter(|backend| !not.contains(&backend.address)).cloned().collect();
         let candidates = if untried.is_empty() { backends.values().cloned().collect() } else { untried };
-        balance.choose(&candidates)
+        let chosen = balance.choose(&candidates)?;
+        affinity.remember(client, chosen.address);
+        Some(chosen)
     }
 }
 

@@ -66,6 +66,9 @@ pub struct HttpRoute {
     /// Shares of requests by revision; empty for no preference.
     #[serde(default)]
     pub split: BTreeMap<String, u32>,
+    /// A client goes back to the same backend if it returns within this many seconds.
+    #[serde(default)]
+    pub affinity_seconds: Option<u32>,
 }
 
 /// One pod's port.

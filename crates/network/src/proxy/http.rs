@@ -64,7 +64,13 @@ impl HttpPath {
         let routes = self.wanted.iter().map(|(key, route)| {
             let http = route.http.clone().unwrap_or_default();
             let backends = route.backends.iter().map(backend).collect();
-            HttpRoute { name: key.to_string(), backends, http2: http.http2, split: http.split }
+            HttpRoute {
+                name: key.to_string(),
+                backends,
+                http2: http.http2,
+                split: http.split,
+                affinity_seconds: route.affinity_seconds,
+            }
         });
         let ports = self.holder.set_http_routes(routes.collect()).map_err(io::Error::other)?;
         let ports: BTreeMap<String, u16> = ports.into_iter().map(|port| (port.name, port.port)).collect();

@@ -5,7 +5,7 @@ use std::{convert::Infallible, net::IpAddr, rc::Rc, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-    header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE},
+    header::{CONNECTION, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE},
 };
 use http_body_util::Full;
 use hyper::{
@@ -41,10 +41,14 @@ pub(super) async fn forward(
     client: IpAddr,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let start = Instant::now();
+    // Nobody behind a Service is a way to somewhere else.
+    if *request.method() == Method::CONNECT {
+        return Ok(own_answer(StatusCode::METHOD_NOT_ALLOWED));
+    }
     let upgrade = wanted_upgrade(request.headers());
     let client_side = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     prepare(&mut request, upgrade.as_ref(), client);
-    let Sent { backend, in_flight, response } = match send(&route, request).await {
+    let Sent { backend, in_flight, response } = match send(&route, request, client).await {
         Ok(sent) => sent,
         Err(code) => {
             route.counts.borrow_mut().add("", true, start.elapsed());
@@ -63,7 +67,7 @@ struct Sent {
 }
 
 /// Finds a backend that takes the request.
-async fn send(route: &Route, request: Request<Incoming>) -> Result<Sent, StatusCode> {
+async fn send(route: &Route, request: Request<Incoming>, client: IpAddr) -> Result<Sent, StatusCode> {
     let deadline = Instant::now() + PATIENCE;
     let (parts, body) = request.into_parts();
     // Sent twice it does the same as once, and there is no body that would be gone.
@@ -74,7 +78,7 @@ async fn send(route: &Route, request: Request<Incoming>) -> Result<Sent, StatusC
     let mut attempts = 0;
     let mut changed = route.changed.subscribe();
     loop {
-        let Some(backend) = route.choose(&tried) else {
+        let Some(backend) = route.choose(client, &tried) else {
             // The moment between the last old one and the first new one.
             match timeout_at(deadline, changed.changed()).await {
                 Ok(Ok(())) => continue,
@@ -133,12 +137,19 @@ fn prepare(request: &mut Request<Incoming>, upgrade: Option<&HeaderValue>, clien
     {
         request.headers_mut().insert(HOST, host);
     }
+    // A client of HTTP/1.0 may name none; servers of HTTP/1.1 refuse that.
+    request.headers_mut().entry(HOST).or_insert(HeaderValue::from_static("localhost"));
     request.extensions_mut().clear();
     let headers = request.headers_mut();
+    let takes_trailers = headers.get_all(TE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
     remove_hop_by_hop(headers);
     if let Some(upgrade) = upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, upgrade.clone());
+    }
+    // What the answer may end with goes through here to the client, and gRPC does not go without.
+    if takes_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     let before = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
     let chain = before.map(str::to_owned).chain([client.to_string()]).collect::<Vec<_>>().join(", ");
@@ -166,6 +177,22 @@ fn fit(request: &mut Request<RequestBody>, http2: bool) {
         *request.uri_mut() = uri;
     }
     *request.version_mut() = if http2 { Version::HTTP_2 } else { Version::HTTP_11 };
+    if !http2 {
+        fit_headers(request.headers_mut());
+    }
+}
+
+/// HTTP/1.1 has one header of cookies, where HTTP/2 may have many, and names what is for the next hop only.
+fn fit_headers(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_some() {
+        let cookies: Vec<_> = headers.get_all(COOKIE).iter().map(|cookie| cookie.as_bytes().to_vec()).collect();
+        if let Ok(cookies) = HeaderValue::from_bytes(&cookies.join(&b"; "[..])) {
+            headers.insert(COOKIE, cookies);
+        }
+    }
+    if headers.contains_key(TE) && !headers.contains_key(UPGRADE) {
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
 }
 
 fn pass_back(mut response: Response<Incoming>, in_flight: InFlight, client: Option<OnUpgrade>) -> Response<ResponseBody> {
@@ -195,6 +222,7 @@ fn pass_back(mut response: Response<Incoming>, in_flight: InFlight, client: Opti
 fn own_answer(code: StatusCode) -> Response<ResponseBody> {
     let text = match code {
         StatusCode::SERVICE_UNAVAILABLE => "no endpoint of this Service is ready\n",
+        StatusCode::METHOD_NOT_ALLOWED => "a Service is no way to another server\n",
         _ => "no endpoint of this Service takes the request\n",
     };
     let mut response = Response::new(ResponseBody::Own(Full::new(Bytes::from_static(text.as_bytes()))));
