@@ -33,7 +33,9 @@ struct Loop {
 /// Starts both loops and their listeners.
 pub(crate) fn start(context: &Arc<Context>, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
     let (slices, objects): (Arc<Queue<Key>>, Arc<Queue<Key>>) = (Queue::new(), Queue::new());
+    let mirrors = Queue::new();
     listen(context, &slices, &objects);
+    listen_for_mirrors(context, &mirrors);
     let by_slice = Arc::clone(&slices);
     context.endpoint_slices.listen(move |old, new| {
         let keys = old.into_iter().chain(new).filter_map(|slice| service_of(slice));
@@ -49,6 +51,11 @@ pub(crate) fn start(context: &Arc<Context>, tasks: &mut JoinSet<()>, stop: &Canc
     tasks.spawn(slices.work(PARALLEL, stop.clone(), move |key| {
         let this = Arc::clone(&this);
         async move { settle("endpointslice", &key, this.slices(&key).await) }
+    }));
+    let this = Arc::new(Loop { context: Arc::clone(context), marks: Marks::default() });
+    tasks.spawn(mirrors.work(PARALLEL, stop.clone(), move |key| {
+        let this = Arc::clone(&this);
+        async move { settle("endpointslicemirroring", &key, this.mirrors(&key).await) }
     }));
     let this = Arc::new(Loop { context: Arc::clone(context), marks: Marks::default() });
     tasks.spawn(objects.work(PARALLEL, stop.clone(), move |key| {
@@ -74,6 +81,18 @@ fn listen(context: &Arc<Context>, slices: &Arc<Queue<Key>>, objects: &Arc<Queue<
         for key in old.into_iter().chain(new).flat_map(|pod| services_of(&shared, pod)) {
             queues.iter().for_each(|queue| queue.add(Key::clone(&key)));
         }
+    });
+}
+
+/// Endpoints, their Services, and the slices that mirror them: one name for all.
+fn listen_for_mirrors(context: &Arc<Context>, mirrors: &Arc<Queue<Key>>) {
+    let queue = Arc::clone(mirrors);
+    context.services.listen(move |old, new| queue.add(key_of(&new.or(old).expect("a change has a side").metadata)));
+    let queue = Arc::clone(mirrors);
+    context.endpoints.listen(move |old, new| queue.add(key_of(&new.or(old).expect("a change has a side").metadata)));
+    let queue = Arc::clone(mirrors);
+    context.endpoint_slices.listen(move |old, new| {
+        old.into_iter().chain(new).filter_map(|slice| service_of(slice)).for_each(|key| queue.add(key));
     });
 }
 
@@ -120,6 +139,29 @@ impl Loop {
                 Err(error) if error.is_namespace_terminating() => return Ok(Next::Wait),
                 other => other?,
             }
+        }
+        Ok(Next::Wait)
+    }
+
+    /// Slices of Endpoints that somebody else wrote.
+    async fn mirrors(&self, key: &Key) -> Result<Next, Error> {
+        let context = &self.context;
+        let mut mark = self.marks.get(key);
+        context.services.reached(0).await;
+        context.endpoints.reached(0).await;
+        context.endpoint_slices.reached(mark.children).await;
+        let (service, endpoints) = (context.services.get(key), context.endpoints.get(key));
+        let present = context.endpoint_slices.under(&Index::Service(key.to_string()));
+        for action in endpoints::plan_mirrors(service.as_deref(), endpoints.as_deref(), &present) {
+            let outcome = self.take(action, &mut mark).await;
+            self.marks.set(key, mark.clone());
+            match outcome {
+                Err(error) if error.is_namespace_terminating() => return Ok(Next::Wait),
+                other => other?,
+            }
+        }
+        if service.is_none() && endpoints.is_none() {
+            self.marks.set(key, Mark::default());
         }
         Ok(Next::Wait)
     }

@@ -1,6 +1,7 @@
 //! Which pods stand behind a Service, at which ports, and how EndpointSlices and Endpoints say so.
 
 mod address;
+mod mirror;
 mod object;
 mod slices;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use windlass_api::selector::Selector;
 
 pub use self::{
     address::{Backend, Port, backends},
+    mirror::{MIRRORED_BY, plan as plan_mirrors},
     object::{EndpointsPlan, plan as plan_endpoints},
     slices::{Action, MAX_ENDPOINTS_A_SLICE, Reason, SlicesPlan, Step, plan as plan_slices},
 };

@@ -87,10 +87,11 @@ fn plan_port(
     let mut external = BTreeSet::new();
     let node_port = node_port(spec, port, transport, machine.address);
     publish(plan, service, spec, port, node_port, internal.first().copied());
+    let from_outside = node_port.into_iter().chain(external_frontends(spec, port, transport, machine.dns));
     if internal_node == external_node {
-        internal.extend(node_port)
+        internal.extend(from_outside)
     } else {
-        external.extend(node_port)
+        external.extend(from_outside)
     }
     for (scope, frontends, only_node) in [(Scope::Internal, internal, internal_node), (Scope::External, external, external_node)]
     {
@@ -110,6 +111,19 @@ fn cluster_frontends(spec: &ServiceSpec, port: &ServicePort, transport: Transpor
     let addresses = spec.cluster_ips.iter().flatten().chain(spec.cluster_ip.as_ref());
     let addresses = addresses.filter_map(|address| address.parse().ok()).filter(|&address| address != dns);
     addresses.map(|address| Frontend { address, transport, port }).collect()
+}
+
+/// Addresses that somebody else leads here.
+fn external_frontends(
+    spec: &ServiceSpec,
+    port: &ServicePort,
+    transport: Transport,
+    dns: Ipv4Addr,
+) -> impl Iterator<Item = Frontend> {
+    let number = u16::try_from(port.port).ok();
+    let addresses = spec.external_ips.iter().flatten().filter_map(|address| address.parse().ok());
+    let addresses = addresses.filter(move |&address| address != dns);
+    addresses.filter_map(move |address| Some(Frontend { address, transport, port: number? }))
 }
 
 fn node_port(spec: &ServiceSpec, port: &ServicePort, transport: Transport, address: Ipv4Addr) -> Option<Frontend> {

@@ -303,6 +303,20 @@ fn policies_that_differ_make_two_routes() {
 }
 
 #[test]
+fn external_addresses_lead_where_node_ports_do() {
+    let ports = json!([{ "name": "http", "port": 80 }]);
+    let spec = json!({ "externalIPs": ["192.0.2.7", "10.96.0.10"], "ports": ports });
+    check(
+        &service(spec),
+        &[slice(&[endpoint(2, "a", "ready")])],
+        &Departures::default(),
+        &expect![[r"
+            shop/web/tcp/http: 10.96.0.5:80/tcp 192.0.2.7:80/tcp -> [10.244.0.2:8080 (a)]
+        "]],
+    );
+}
+
+#[test]
 fn a_client_can_be_kept_with_its_backend() {
     for (config, expected) in [
         (
