@@ -21,10 +21,11 @@ use tokio::{
 use super::{
     enter::{Order, Outcome},
     runtime::{Runtime, RuntimeError},
+    session::{Parts, Session},
 };
 use crate::{
     internal::EXEC,
-    kernel::{receive_fds, resize_terminal, send_fds},
+    kernel::{receive_fds, send_fds},
 };
 
 /// Output that is kept; as the kubelet keeps of a probe's.
@@ -53,45 +54,6 @@ pub struct ExecRequest {
     pub tty: bool,
 }
 
-/// A command that runs. Dropping it kills the command.
-#[derive(Debug)]
-pub struct ExecSession {
-    /// Where its input goes; the terminal, if it has one.
-    pub stdin: Option<OwnedFd>,
-    /// Where its output comes from; the terminal, if it has one.
-    pub stdout: OwnedFd,
-    /// Where its errors come from; `None` with a terminal.
-    pub stderr: Option<OwnedFd>,
-    terminal: Option<OwnedFd>,
-    socket: StdUnixStream,
-    child: Child,
-    id: String,
-}
-
-impl ExecSession {
-    /// Tells the command how large its terminal is; without a terminal, nothing happens.
-    ///
-    /// # Errors
-    /// When the terminal is gone.
-    pub fn resize(&self, columns: u16, rows: u16) -> io::Result<()> {
-        self.terminal.as_ref().map_or(Ok(()), |terminal| resize_terminal(terminal, columns, rows))
-    }
-
-    /// Waits for the command's end; the exit code, 128 + signal for a killed one.
-    ///
-    /// # Errors
-    /// [`RuntimeError::Start`] when there is no such program, or the container does not run.
-    pub async fn wait(mut self) -> Result<i32, RuntimeError> {
-        let io = |source| RuntimeError::Io { doing: format!("failed to exec in container {}", self.id), source };
-        self.socket.set_nonblocking(true).map_err(io)?;
-        let mut socket = UnixStream::from_std(self.socket).map_err(io)?;
-        let mut outcome = Vec::new();
-        socket.read_to_end(&mut outcome).await.map_err(io)?;
-        self.child.wait().await.map_err(io)?;
-        exit_code(&outcome, Duration::ZERO).map_err(|e| e.unwrap_or_else(|| io(io::ErrorKind::UnexpectedEof.into())))
-    }
-}
-
 impl Runtime {
     /// Runs a command with the container's namespaces, user, environment, working directory and limits.
     ///
@@ -116,36 +78,38 @@ impl Runtime {
     /// Starts a command to talk to, as [`Runtime::exec`] does; it has all the time it wants.
     ///
     /// # Errors
-    /// When it cannot be started at all; what [`ExecSession::wait`] says comes later.
-    pub async fn exec_session(&self, id: &str, request: &ExecRequest) -> Result<ExecSession, RuntimeError> {
-        let failed = |source| RuntimeError::Io { doing: format!("failed to exec in container {id}"), source };
+    /// When it cannot be started at all; what [`super::End::wait`] says comes later.
+    pub async fn exec_session(&self, id: &str, request: &ExecRequest) -> Result<Session, RuntimeError> {
+        let doing = format!("failed to exec in container {id}");
+        let failed = |source| RuntimeError::Io { doing: doing.clone(), source };
         let stdin = request.stdin && !request.tty;
         let order = Order { command: request.command.clone(), timeout_millis: None, stdin, tty: request.tty };
         let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(io::Error::from).map_err(failed);
-        if request.tty {
-            let (child, socket) = self.enter(id, &order, None)?;
+        let id = id.to_owned();
+        let parts = if request.tty {
+            let (child, socket) = self.enter(&id, &order, None)?;
             let receiving = socket.try_clone().map_err(failed)?;
             let received = tokio::task::spawn_blocking(move || receive_fds(&receiving, &mut [0; 1])).await;
             let (_, mut fds) = received.map_err(io::Error::other).map_err(failed)?.map_err(failed)?;
             let Some(terminal) = fds.pop() else {
                 return Err(RuntimeError::Start("failed to exec in container: container not running".to_owned()));
             };
-            let copy = || terminal.try_clone().map_err(failed);
-            let stdin = if request.stdin { Some(copy()?) } else { None };
-            let (stdout, id) = (copy()?, id.to_owned());
-            return Ok(ExecSession { stdin, stdout, stderr: None, terminal: Some(terminal), socket, child, id });
-        }
-        let ((stdout, stdout_write), (stderr, stderr_write)) = (pipe()?, pipe()?);
-        let (child, socket) = self.enter(id, &order, Some((stdout_write, stderr_write)))?;
-        let stdin = match stdin {
-            true => {
+            let copy = |wanted: bool| wanted.then(|| terminal.try_clone()).transpose().map_err(failed);
+            let (stdin, stdout) = (copy(request.stdin)?, copy(true)?);
+            Parts { stdin, stdout, stderr: None, terminal: Some(terminal), socket, child: Some(child), id: id.clone() }
+        } else {
+            let ((stdout, stdout_write), (stderr, stderr_write)) = (pipe()?, pipe()?);
+            let (child, socket) = self.enter(&id, &order, Some((stdout_write, stderr_write)))?;
+            let mut stdin = None;
+            if request.stdin {
                 let (read, write) = pipe()?;
                 send_fds(&socket, b"i", &[read.as_fd()]).map_err(failed)?;
-                Some(write)
+                stdin = Some(write);
             }
-            false => None,
+            let (stdout, stderr) = (Some(stdout), Some(stderr));
+            Parts { stdin, stdout, stderr, terminal: None, socket, child: Some(child), id: id.clone() }
         };
-        Ok(ExecSession { stdin, stdout, stderr: Some(stderr), terminal: None, socket, child, id: id.to_owned() })
+        Session::new(parts).map_err(failed)
     }
 
     /// Starts the process that enters the container, with a socket to it.
@@ -167,7 +131,7 @@ impl Runtime {
 }
 
 /// What an outcome means; `Err(None)` when there is none.
-fn exit_code(outcome: &[u8], timeout: Duration) -> Result<i32, Option<RuntimeError>> {
+pub(super) fn exit_code(outcome: &[u8], timeout: Duration) -> Result<i32, Option<RuntimeError>> {
     match serde_json::from_slice(outcome) {
         Ok(Outcome::Exited(exit_code)) => Ok(exit_code),
         Ok(Outcome::TimedOut) => Err(Some(RuntimeError::Timeout(timeout))),

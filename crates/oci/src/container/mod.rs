@@ -2,6 +2,7 @@
 
 mod adopt;
 mod argv;
+mod attach;
 mod copy;
 mod create;
 mod devices;
@@ -15,6 +16,7 @@ mod record;
 mod rootfs;
 mod runtime;
 mod sandbox;
+mod session;
 mod shim;
 mod spec;
 mod state;
@@ -26,11 +28,13 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use attach::AttachRequest;
 pub(crate) use enter::main as enter_main;
-pub use exec::{ExecOutput, ExecRequest, ExecSession};
+pub use exec::{ExecOutput, ExecRequest};
 pub(crate) use pause::main as pause_main;
 pub use runtime::{Container, Exited, Runtime, RuntimeConfig, RuntimeError};
 pub use sandbox::Sandbox;
+pub use session::{End, Input, Output, Session, Terminal};
 pub(crate) use shim::main as shim_main;
 pub use state::Phase;
 
@@ -121,6 +125,9 @@ pub struct ContainerSpec {
     pub log_path: PathBuf,
     /// Keep standard input open.
     pub stdin: bool,
+    /// Close it when the first client that attached to it has no more to say.
+    #[serde(default)]
+    pub stdin_once: bool,
     /// Give it a terminal.
     pub tty: bool,
     /// Kept and given back as it is.

@@ -28,12 +28,13 @@ use nix::{
 use oci_spec::runtime::Spec;
 
 use super::{
+    attach::Clients,
     executor::{Program, reset_signals},
     log::Log,
     record::Record,
     rootfs,
     state::{Phase, START_ERROR_EXIT_CODE, State},
-    stdio::{Inside, Output, Stdio, Streams, set_nonblocking},
+    stdio::{Inside, Stdio, Streams, set_nonblocking},
 };
 use crate::{cgroup::Cgroups, error::chain, kernel, process::ProcessId};
 
@@ -63,6 +64,7 @@ struct Shim {
     cgroups: Cgroups,
     log: Log,
     streams: Streams,
+    clients: Clients,
     signals: SignalFd,
 }
 
@@ -86,6 +88,8 @@ impl Shim {
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGCHLD);
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        let input_ends = record.spec.stdin_once && !record.spec.tty;
+        let clients = Clients::listen(dir, input_ends)?;
         let begun_at = Timestamp::now();
         let streams = match launch(dir, &record) {
             Ok((init, streams)) => {
@@ -109,7 +113,7 @@ impl Shim {
         close_stdout()?;
         // The container has its own view of it; ours would only make the list of mounts long. Nobody waits for it.
         rootfs::unmount_root(dir);
-        Ok(Self { dir: dir.to_owned(), record, state, cgroups, log, streams, signals })
+        Ok(Self { dir: dir.to_owned(), record, state, cgroups, log, streams, clients, signals })
     }
 
     /// Waits for the container's end.
@@ -123,15 +127,18 @@ impl Shim {
             }
             self.wait()?;
             while self.signals.read_signal()?.is_some() {}
-            for output in &mut self.streams.outputs {
-                take(output, &mut self.log, &mut buffer, READ_BYTES);
+            self.clients.serve(&mut self.streams);
+            for output in 0..2 {
+                if !self.clients.are_behind(output) {
+                    self.take(output, &mut buffer, READ_BYTES);
+                }
             }
         };
         // Whatever it left behind in a process namespace that goes on must not hold its files or its group.
         self.cgroups.kill(&self.record.cgroup);
-        for output in &mut self.streams.outputs {
-            take(output, &mut self.log, &mut buffer, DRAIN_BYTES);
-            if let Some(mut output) = output.take() {
+        for output in 0..2 {
+            self.take(output, &mut buffer, DRAIN_BYTES);
+            if let Some(mut output) = self.streams.outputs[output].take() {
                 self.log.finish(&mut output.stream);
             }
         }
@@ -141,17 +148,42 @@ impl Shim {
             self.state.phase = Phase::Exited { started_at, finished_at, exit_code, oom_killed, message: String::new() };
         }
         // The group goes with the container's removal: whoever waits for the end need not wait for that.
-        self.state.write_durably(&self.dir)
+        self.state.write_durably(&self.dir)?;
+        self.clients.finish();
+        Ok(())
     }
 
-    /// Sleeps until a child has ended or a stream has something.
+    /// Sleeps until a child has ended, or a stream or a client has something.
     fn wait(&self) -> io::Result<()> {
-        let outputs = self.streams.outputs.iter().flatten().map(|output| PollFd::new(output.fd.as_fd(), PollFlags::POLLIN));
-        let mut fds: Vec<_> = outputs.collect();
+        let outputs = self.streams.outputs.iter().enumerate().filter(|(index, _)| !self.clients.are_behind(*index));
+        let outputs = outputs.filter_map(|(_, output)| output.as_ref());
+        let mut fds: Vec<_> = outputs.map(|output| PollFd::new(output.fd.as_fd(), PollFlags::POLLIN)).collect();
+        self.clients.poll_fds(&self.streams, &mut fds);
         fds.push(PollFd::new(self.signals.as_fd(), PollFlags::POLLIN));
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes what a stream has, up to a bound; a stream that has ended is closed.
+    fn take(&mut self, output: usize, buffer: &mut [u8], limit: usize) {
+        let mut taken = 0;
+        while let Some(open) = self.streams.outputs[output].as_mut().filter(|_| taken < limit) {
+            match open.fd.read(buffer) {
+                Ok(read) if read > 0 => {
+                    self.log.write(&mut open.stream, &buffer[..read]);
+                    self.clients.write(output, &buffer[..read]);
+                    taken += read;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // A terminal that nobody has open any more says EIO; it may be opened again, but not waited for.
+                Ok(_) | Err(_) => {
+                    self.log.finish(&mut open.stream);
+                    self.streams.outputs[output] = None;
+                }
+            }
         }
     }
 }
@@ -214,30 +246,6 @@ fn adjust_oom_score(score: i32) -> Option<String> {
         Err(error) => {
             tracing::debug!(score, %error, "oom_score_adj refused");
             None
-        }
-    }
-}
-
-/// Takes what a stream has, up to a bound; a stream that has ended is closed.
-fn take(output: &mut Option<Output>, log: &mut Log, buffer: &mut [u8], limit: usize) {
-    let mut taken = 0;
-    while let Some(open) = output.as_mut().filter(|_| taken < limit) {
-        match open.fd.read(buffer) {
-            Ok(0) => {
-                log.finish(&mut open.stream);
-                *output = None;
-            }
-            Ok(read) => {
-                log.write(&mut open.stream, &buffer[..read]);
-                taken += read;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            // A terminal that nobody has open any more says EIO; it may be opened again, but not waited for.
-            Err(_) => {
-                log.finish(&mut open.stream);
-                *output = None;
-            }
         }
     }
 }

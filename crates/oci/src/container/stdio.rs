@@ -31,7 +31,7 @@ pub(super) enum Inside {
 
 /// The shim's ends, before the container runs.
 pub(super) enum Stdio {
-    Terminal(UnixListener),
+    Terminal { listener: UnixListener, stdin: bool },
     Pipes { stdin: Option<OwnedFd>, stdout: OwnedFd, stderr: OwnedFd },
 }
 
@@ -40,7 +40,9 @@ pub(super) enum Stdio {
 pub(super) struct Streams {
     pub(super) outputs: [Option<Output>; 2],
     /// Held open, so that a container that was promised a standard input does not see its end.
-    _stdin: Option<OwnedFd>,
+    pub(super) stdin: Option<File>,
+    /// They are one, and it is a terminal.
+    pub(super) is_terminal: bool,
 }
 
 /// Something to read from.
@@ -58,7 +60,7 @@ impl Stdio {
             std::env::set_current_dir(dir)?;
             let listener = UnixListener::bind(CONSOLE_SOCKET)?;
             std::env::set_current_dir("/")?;
-            return Ok((Inside::Terminal(dir.join(CONSOLE_SOCKET)), Self::Terminal(listener)));
+            return Ok((Inside::Terminal(dir.join(CONSOLE_SOCKET)), Self::Terminal { listener, stdin: spec.stdin }));
         }
         let (stdin, stdin_write) = match spec.stdin {
             true => pipe2(OFlag::O_CLOEXEC).map(|(read, write)| (read, Some(write)))?,
@@ -82,9 +84,15 @@ impl Stdio {
             Ok::<_, io::Error>(Some(Output { fd: File::from(fd), stream: Stream::new(name) }))
         };
         Ok(match self {
-            Self::Terminal(listener) => Streams { outputs: [output(receive(&listener)?, "stdout")?, None], _stdin: None },
+            Self::Terminal { listener, stdin } => {
+                let terminal = receive(&listener)?;
+                let stdin = if stdin { Some(File::from(terminal.try_clone()?)) } else { None };
+                Streams { outputs: [output(terminal, "stdout")?, None], stdin, is_terminal: true }
+            }
             Self::Pipes { stdin, stdout, stderr } => {
-                Streams { outputs: [output(stdout, "stdout")?, output(stderr, "stderr")?], _stdin: stdin }
+                stdin.as_ref().map(set_nonblocking).transpose()?;
+                let outputs = [output(stdout, "stdout")?, output(stderr, "stderr")?];
+                Streams { outputs, stdin: stdin.map(File::from), is_terminal: false }
             }
         })
     }
