@@ -19,6 +19,8 @@ mod probes;
 pub mod runtime;
 pub mod server;
 mod services;
+pub mod session;
+mod streaming;
 mod volumes;
 
 pub use kubelet::{Error, Kubelet, Options};

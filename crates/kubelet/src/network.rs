@@ -18,6 +18,9 @@ pub trait PodNetwork: Send + Sync + 'static {
     /// Opens a TCP connection from the machine's own network namespace (probes).
     async fn connect(&self, address: std::net::SocketAddr) -> std::io::Result<TcpStream>;
 
+    /// Opens a TCP connection from inside the network namespace at `netns`, a pod's.
+    async fn connect_within(&self, netns: &Path, address: std::net::SocketAddr) -> std::io::Result<TcpStream>;
+
     /// How many inbound TCP connections the pod is serving now.
     async fn connections(&self, netns: &Path) -> std::io::Result<usize>;
 

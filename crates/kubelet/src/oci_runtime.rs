@@ -3,6 +3,7 @@
 use std::{io, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::sync::broadcast;
 use tokio_util::task::AbortOnDropHandle;
 use windlass_oci::{
@@ -15,6 +16,7 @@ use crate::runtime::{
     Container, ContainerConfig, ContainerExited, ContainerState, Error, ExecOutput, Image, RegistryAuth, Runtime, Sandbox,
     SandboxConfig,
 };
+use crate::session::{Input, Output, Resize, Session, Streams};
 
 /// Exits that a subscriber may be behind.
 const EXITS: usize = 1024;
@@ -136,8 +138,49 @@ impl Runtime for OciRuntime {
         Ok(ExecOutput { exit_code: done.exit_code, output: done.output })
     }
 
+    async fn exec_session(&self, id: &str, command: &[String], streams: Streams) -> Result<Session, Error> {
+        let request = oci::ExecRequest { command: command.to_vec(), stdin: streams.stdin, tty: streams.tty };
+        self.inner.exec_session(id, &request).await.map(session).map_err(runtime_error)
+    }
+
+    async fn attach(&self, id: &str, streams: Streams) -> Result<Session, Error> {
+        let Streams { stdin, stdout, stderr, .. } = streams;
+        self.inner.attach(id, oci::AttachRequest { stdin, stdout, stderr }).await.map(session).map_err(runtime_error)
+    }
+
     fn exits(&self) -> broadcast::Receiver<ContainerExited> {
         self.exits.subscribe()
+    }
+}
+
+/// Read at once of an output.
+const PIECE: usize = 32 << 10;
+
+fn session(session: oci::Session) -> Session {
+    let output = |output: oci::Output| {
+        let pieces = futures::stream::try_unfold(output, |mut output| async move {
+            let mut buffer = vec![0; PIECE];
+            let read = output.read(&mut buffer).await?;
+            buffer.truncate(read);
+            Ok::<_, io::Error>((read > 0).then(|| (Bytes::from(buffer), output)))
+        });
+        Box::pin(pieces) as Output
+    };
+    let input = |input: oci::Input| {
+        let sink = futures::sink::unfold(input, |mut input, bytes: Bytes| async move {
+            input.write_all(&bytes).await?;
+            Ok::<_, io::Error>(input)
+        });
+        Box::pin(sink) as Input
+    };
+    let resize = |terminal: oci::Terminal| Box::new(move |columns, rows| terminal.resize(columns, rows)) as Resize;
+    let end = session.end;
+    Session {
+        stdin: session.stdin.map(input),
+        stdout: session.stdout.map(output),
+        stderr: session.stderr.map(output),
+        resize: session.terminal.map(resize),
+        end: Box::pin(async move { end.wait().await.map_err(runtime_error) }),
     }
 }
 
@@ -213,6 +256,7 @@ fn container_spec(config: ContainerConfig) -> Result<oci::ContainerSpec, Error> 
         },
         log_path: config.log_path,
         stdin: config.stdin,
+        stdin_once: config.stdin_once,
         tty: config.tty,
         note,
     })

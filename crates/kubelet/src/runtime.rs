@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
+use crate::session::{Session, Streams};
+
 /// An image that is on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
@@ -151,6 +153,9 @@ pub struct ContainerConfig {
     pub log_path: PathBuf,
     /// Keep stdin open.
     pub stdin: bool,
+    /// Close stdin when the first client that attached to it has no more to say.
+    #[serde(default)]
+    pub stdin_once: bool,
     /// Give it a terminal.
     pub tty: bool,
     /// Kept with the container and given back by `list`: the kubelet's own notes (a hash of the spec, say).
@@ -293,6 +298,10 @@ pub trait Runtime: Send + Sync + 'static {
     async fn containers(&self, sandbox_id: Option<&str>) -> Result<Vec<Container>, Error>;
     /// Runs a command in a running container and waits for it.
     async fn exec(&self, id: &str, command: &[String], timeout: Duration) -> Result<ExecOutput, Error>;
+    /// Starts a command in a running container to talk to.
+    async fn exec_session(&self, id: &str, command: &[String], streams: Streams) -> Result<Session, Error>;
+    /// Connects to the streams of a running container, from now on.
+    async fn attach(&self, id: &str, streams: Streams) -> Result<Session, Error>;
     /// Containers that ended, as they end; a subscriber that lags must list.
     fn exits(&self) -> broadcast::Receiver<ContainerExited>;
 }

@@ -5,7 +5,10 @@ use std::{collections::HashMap, sync::Arc};
 use axum::{
     Json, Router,
     body::Body,
-    extract::{Path, Query as QueryString, State},
+    extract::{
+        Path, Query as QueryString, State,
+        ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
+    },
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
@@ -19,12 +22,13 @@ use crate::{
     kubelet::Kubelet,
     logs::{self, Query, Stream},
     paths::container_log,
-    pod,
+    pod, streaming,
 };
 
 /// Routes of the kubelet:
 /// - `/containerLogs/{namespace}/{pod}/{container}` with upstream's query: `follow`, `previous`, `tailLines`, `sinceSeconds`,
 ///   `sinceTime`, `timestamps`, `limitBytes`, `stream`;
+/// - `/exec`, `/attach` and `/portForward`, over SPDY and WebSocket;
 /// - `/pods`: a PodList of this machine;
 /// - `/healthz`.
 pub fn router(kubelet: Arc<Kubelet>) -> Router {
@@ -32,6 +36,7 @@ pub fn router(kubelet: Arc<Kubelet>) -> Router {
         .route("/healthz", get(|| async { "ok" }))
         .route("/pods", get(pods))
         .route("/containerLogs/{namespace}/{pod}/{container}", get(container_logs))
+        .merge(streaming::routes())
         .with_state(kubelet)
 }
 
@@ -47,6 +52,7 @@ async fn container_logs(
     State(kubelet): State<Arc<Kubelet>>,
     Path((namespace, name, container)): Path<(String, String, String)>,
     QueryString(parameters): QueryString<HashMap<String, String>>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let query = match parse(&parameters, Timestamp::now()) {
         Ok(query) => query,
@@ -74,7 +80,10 @@ async fn container_logs(
     let path = container_log(&kubelet.paths.pod_logs(&namespace, &name, pod::uid(&object)), &container, attempt);
     let ended = run_ended(status, container.clone(), attempt);
     match logs::stream(path, query, ended).await {
-        Ok(stream) => ([(header::CONTENT_TYPE, "text/plain")], Body::from_stream(stream)).into_response(),
+        Ok(stream) => match upgrade {
+            Ok(upgrade) => streaming::log::answer(upgrade, stream, &kubelet.tasks, kubelet.stop.clone()),
+            Err(_) => ([(header::CONTENT_TYPE, "text/plain")], Body::from_stream(stream)).into_response(),
+        },
         Err(error) => {
             failed(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to open the log of container \"{container}\": {error}"))
         }

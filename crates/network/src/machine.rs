@@ -143,7 +143,7 @@ pub(crate) fn within<T>(netns: impl AsFd, function: impl FnOnce() -> std::io::Re
     result
 }
 
-fn new_socket(address: SocketAddr) -> std::io::Result<TcpSocket> {
+pub(crate) fn new_socket(address: SocketAddr) -> std::io::Result<TcpSocket> {
     if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
 }
 

@@ -20,7 +20,10 @@ use std::{
 use rtnetlink::Handle;
 use tokio::{net::TcpStream, sync::Mutex};
 
-use crate::{Addresses, Machine, machine::within};
+use crate::{
+    Addresses, Machine,
+    machine::{new_socket, within},
+};
 use addresses::PodAddresses;
 
 /// Puts pods on the network of this machine; clones share it.
@@ -86,6 +89,16 @@ impl PodNetwork {
     /// As [`TcpStream::connect`].
     pub async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
         self.machine.connect(address).await
+    }
+
+    /// Opens a TCP connection from inside a pod's namespace, which `netns` is a file of.
+    ///
+    /// # Errors
+    /// When the namespace can't be entered, or as [`TcpStream::connect`].
+    pub async fn connect_within(&self, netns: &Path, address: SocketAddr) -> io::Result<TcpStream> {
+        let namespace = File::open(netns)?;
+        let socket = self.machine.call_within(namespace, move || new_socket(address)).await?;
+        socket.connect(address).await
     }
 
     /// How many inbound TCP connections are being served in the namespace: those to a port that something listens on there,

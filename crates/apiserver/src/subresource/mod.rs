@@ -5,6 +5,7 @@ use http::request::Parts;
 use windlass_api::{kind::Subresource, status::Status};
 
 use crate::{
+    authz::{self, Attributes},
     body,
     call::Call,
     path::Place,
@@ -32,6 +33,12 @@ pub(crate) async fn answer(call: &Call, verb: &'static str, place: &Place, parts
         return Ok(reply::no_such_method());
     }
     match subresource {
+        Subresource::Exec | Subresource::Attach | Subresource::PortForward if verb == "get" => {
+            // As upstream: who opens a WebSocket with GET must have the right to POST all the same.
+            let attributes = Attributes { user: &call.user, verb: "create", place };
+            authz::check(&call.server, &attributes).await?;
+            node::answer(call, subresource, parts, body).await
+        }
         Subresource::Log | Subresource::Exec | Subresource::Attach | Subresource::PortForward => {
             node::answer(call, subresource, parts, body).await
         }

@@ -36,9 +36,13 @@ pub(super) async fn answer(call: &Call, subresource: Subresource, parts: Parts, 
         path.push('/');
         path.push_str(&container);
     }
-    if let Some(query) = parts.uri.query() {
-        path.push('?');
-        path.push_str(query);
+    path.push('?');
+    path.push_str(parts.uri.query().unwrap_or_default());
+    // The kubelet's names for the streams are others than the API's.
+    for (ours, theirs) in [("stdin", "input"), ("stdout", "output"), ("stderr", "error")] {
+        if subresource != Subresource::Log && call.query.flag(ours) {
+            path.push_str(&format!("&{theirs}=1"));
+        }
     }
     let mut request = Request::from_parts(parts, body);
     let path: PathAndQuery = path.parse().map_err(|error: http::uri::InvalidUri| bad_request(error.to_string()))?;
@@ -47,7 +51,9 @@ pub(super) async fn answer(call: &Call, subresource: Subresource, parts: Parts, 
         Ok(response) => response,
         Err(never) => match never {},
     };
-    if response.status().is_client_error() || response.status().is_server_error() {
+    // As upstream: what a kubelet says to who wants to upgrade is passed on as it is.
+    let is_refused = response.status().is_client_error() || response.status().is_server_error();
+    if is_refused && subresource == Subresource::Log {
         return Err(refusal(response).await);
     }
     Ok(response)
@@ -88,11 +94,8 @@ fn container(call: &Call, pod: &Value, parameter: &str) -> Result<String, Status
     match regular.as_slice() {
         [only] => Ok(only.clone()),
         _ => {
-            let message =
-                format!("a container name must be specified for pod {}, choose one of: [{}]", call.name, regular.join(" "));
-            let init =
-                if init.is_empty() { String::new() } else { format!(" or one of the init containers: [{}]", init.join(" ")) };
-            Err(bad_request(format!("{message}{init}")))
+            let all = [init, regular, ephemeral].concat().join(" ");
+            Err(bad_request(format!("a container name must be specified for pod {}, choose one of: [{all}]", call.name)))
         }
     }
 }

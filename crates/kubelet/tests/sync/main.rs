@@ -9,5 +9,6 @@ mod network;
 mod probed;
 mod runtime;
 mod stopped;
+mod streaming;
 mod volumes;
 mod world;

@@ -42,6 +42,10 @@ impl PodNetwork for FakeNetwork {
         TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).await
     }
 
+    async fn connect_within(&self, _netns: &Path, address: SocketAddr) -> std::io::Result<TcpStream> {
+        TcpStream::connect(address).await
+    }
+
     async fn connections(&self, _netns: &Path) -> std::io::Result<usize> {
         Ok(self.connections.load(Ordering::Relaxed))
     }

@@ -2,17 +2,20 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{SinkExt as _, StreamExt as _};
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 use windlass_kubelet::runtime::{
     Container, ContainerConfig, ContainerExited, ContainerState, Error, ExecOutput, Image, RegistryAuth, Runtime, Sandbox,
     SandboxConfig,
 };
+use windlass_kubelet::session::{Input, Session, Streams};
 
 #[derive(Default)]
 pub(crate) struct State {
@@ -30,11 +33,13 @@ pub(crate) struct State {
 pub(crate) struct FakeRuntime {
     state: Mutex<State>,
     exits: broadcast::Sender<ContainerExited>,
+    /// Columns and rows that terminals were given.
+    pub(crate) sizes: Arc<Mutex<Vec<(u16, u16)>>>,
 }
 
 impl FakeRuntime {
     pub(crate) fn new() -> Self {
-        Self { state: Mutex::default(), exits: broadcast::channel(64).0 }
+        Self { state: Mutex::default(), exits: broadcast::channel(64).0, sizes: Arc::default() }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -201,6 +206,39 @@ impl Runtime for FakeRuntime {
             state.journal.push(line);
         }
         Ok(ExecOutput { exit_code: state.exec_exit_code, output: b"said so".to_vec() })
+    }
+
+    /// Says its command, and then what it is told.
+    async fn exec_session(&self, id: &str, command: &[String], streams: Streams) -> Result<Session, Error> {
+        let mut session = self.attach(id, streams).await?;
+        let said = futures::stream::iter([Ok(Bytes::from(format!("{} ", command.join(" "))))]);
+        session.stdout = session.stdout.map(|stdout| said.chain(stdout).boxed());
+        session.stderr = streams.stderr.then(|| futures::stream::iter([Ok(Bytes::from_static(b"err"))]).boxed());
+        let exit_code = self.state().exec_exit_code;
+        session.end = Box::pin(async move { Ok(exit_code) });
+        if streams.tty {
+            let sizes = Arc::clone(&self.sizes);
+            session.resize = Some(Box::new(move |columns, rows| {
+                sizes.lock().unwrap().push((columns, rows));
+                Ok(())
+            }));
+        }
+        Ok(session)
+    }
+
+    /// Says what it is told.
+    async fn attach(&self, id: &str, streams: Streams) -> Result<Session, Error> {
+        if !self.state().containers.contains_key(id) {
+            return Err(not_found("container", id));
+        }
+        let (told, says) = futures::channel::mpsc::channel::<Bytes>(1);
+        Ok(Session {
+            stdin: streams.stdin.then(|| Box::pin(told.sink_map_err(std::io::Error::other)) as Input),
+            stdout: Some(says.map(Ok).boxed()),
+            stderr: None,
+            resize: None,
+            end: Box::pin(async { Ok(0) }),
+        })
     }
 
     fn exits(&self) -> broadcast::Receiver<ContainerExited> {

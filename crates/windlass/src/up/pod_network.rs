@@ -28,6 +28,10 @@ impl PodNetwork for Connected {
         self.0.connect(address).await
     }
 
+    async fn connect_within(&self, netns: &Path, address: SocketAddr) -> io::Result<TcpStream> {
+        self.0.connect_within(netns, address).await
+    }
+
     async fn connections(&self, netns: &Path) -> io::Result<usize> {
         self.0.connections(netns).await
     }

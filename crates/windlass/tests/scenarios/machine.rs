@@ -175,6 +175,7 @@ impl Machine {
             .current_dir(manifests)
             .env("KUBECONFIG", self.kubeconfig())
             .env("HOME", self.dir())
+            .env("KUBECTL", &kubectl.path)
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .stdin(Stdio::null())
             .output()

@@ -63,4 +63,5 @@ scripts! { &[],
     w3_partition: "w3-partition",
     w4_history_undo: "w4-history-undo",
     w5_two_step_database: "w5-two-step-database",
+    x1_streams: "x1-streams",
 }
