@@ -1,8 +1,9 @@
-//! The file behind the embedded store: the newest entry of every key, and the newest revision.
+//! The file behind the embedded store: the newest entry of every key, the newest revision, and a digest of both.
 
 use std::{
     collections::BTreeMap,
     io,
+    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -10,16 +11,22 @@ use std::{
 use bytes::Bytes;
 use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
-use crate::{Entry, Error, Revision};
+use crate::{Entry, Error, Revision, digest::Digest};
 
-/// Key → create revision, revision, time it ends in milliseconds since 1970 (0: never), value.
-const ENTRIES: TableDefinition<'_, &str, (u64, u64, u64, &[u8])> = TableDefinition::new("entries");
-/// The newest revision, which may be that of a delete, and the layout of this file.
+/// Create revision, revision, time it ends in milliseconds since 1970 (0: never), value.
+pub(crate) type Row<'a> = (u64, u64, u64, &'a [u8]);
+
+/// One row a key.
+const ENTRIES: TableDefinition<'_, &str, Row<'_>> = TableDefinition::new("entries");
+/// The newest revision, which may be that of a delete, the layout of this file, and the digest of all rows.
 const FACTS: TableDefinition<'_, &str, u64> = TableDefinition::new("facts");
 const NEWEST: &str = "newest-revision";
 const LAYOUT: &str = "layout";
-/// Raised when an older build could not read the file any more.
-const LAYOUT_NOW: u64 = 1;
+const DIGEST: &str = "digest";
+/// Raised when an older build could not read or would spoil the file.
+const LAYOUT_NOW: u64 = 2;
+/// The layout without a digest; it gets one when it is opened.
+const LAYOUT_WITHOUT_DIGEST: u64 = 1;
 
 /// Pages that redb keeps in memory. Reads never come here (the whole state is in memory), so this only has to hold the upper
 /// part of the tree that a commit walks down.
@@ -49,11 +56,13 @@ pub(crate) struct Disk {
     path: PathBuf,
     /// `None` after a failed write: redb refuses a file once a write to it failed, so it is opened anew.
     database: Option<Database>,
+    /// Of all rows that are durable.
+    digest: Digest,
 }
 
 impl Disk {
     pub(crate) fn open(path: &Path) -> Result<(Self, Contents), Error> {
-        let mut disk = Self { path: path.to_owned(), database: None };
+        let mut disk = Self { path: path.to_owned(), database: None, digest: Digest::default() };
         let contents = disk.reopen()?;
         Ok((disk, contents))
     }
@@ -66,9 +75,11 @@ impl Disk {
     /// Opens the file (again) and reads all of it.
     pub(crate) fn reopen(&mut self) -> Result<Contents, Error> {
         self.database = None;
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(&self.path).map_err(from_database)?;
-        let contents = load(&database).map_err(from_redb)??;
-        self.database = Some(database);
+        // A damaged page can break an assumption of redb's instead of a checksum.
+        let opened = panic::catch_unwind(AssertUnwindSafe(|| open(&self.path)));
+        let (database, contents, digest) =
+            opened.unwrap_or_else(|_| Err(Error::Damaged("its pages contradict each other".to_owned())))?;
+        (self.database, self.digest) = (Some(database), digest);
         Ok(contents)
     }
 
@@ -77,16 +88,35 @@ impl Disk {
         let Some(database) = &self.database else {
             return Err(Error::Io(io::Error::other("the file is closed after a failed write")));
         };
-        let done = commit(database, records, newest).map_err(from_redb);
-        if done.is_err() {
-            self.database = None;
+        match commit(database, records, newest, self.digest) {
+            Ok(digest) => self.digest = digest,
+            Err(error) => {
+                self.database = None;
+                return Err(from_redb(error));
+            }
         }
-        done
+        Ok(())
     }
 }
 
-fn load(database: &Database) -> Result<Result<Contents, Error>, redb::Error> {
-    // Tables are made on the first opening, so that reading never meets an absent one.
+fn open(path: &Path) -> Result<(Database, Contents, Digest), Error> {
+    let database = Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(from_database)?;
+    let layout = make_tables(&database).map_err(from_redb)?;
+    if ![LAYOUT_NOW, LAYOUT_WITHOUT_DIGEST].contains(&layout) {
+        let text = format!("its layout is {layout}, this build reads {LAYOUT_NOW}; use the build that wrote it");
+        return Err(Error::Damaged(text));
+    }
+    let (contents, digest, expected) = load(&database).map_err(from_redb)?;
+    match expected {
+        None => write_digest(&database, digest).map_err(from_redb)?,
+        Some(expected) if expected == digest => {}
+        Some(_) => return Err(Error::Damaged("what it holds is not what was written to it".to_owned())),
+    }
+    Ok((database, contents, digest))
+}
+
+/// Tables are made on the first opening, so that reading never meets an absent one. Returns the layout.
+fn make_tables(database: &Database) -> Result<u64, redb::Error> {
     let write = database.begin_write()?;
     let layout = {
         write.open_table(ENTRIES)?;
@@ -94,48 +124,73 @@ fn load(database: &Database) -> Result<Result<Contents, Error>, redb::Error> {
         let layout = facts.get(LAYOUT)?.map(|guard| guard.value());
         if layout.is_none() {
             facts.insert(LAYOUT, LAYOUT_NOW)?;
+            facts.insert(DIGEST, Digest::default().to_fact())?;
         }
         layout.unwrap_or(LAYOUT_NOW)
     };
     write.commit()?;
-    if layout != LAYOUT_NOW {
-        let text = format!("its layout is {layout}, this build reads {LAYOUT_NOW}; use the build that wrote it");
-        return Ok(Err(Error::Damaged(text)));
-    }
+    Ok(layout)
+}
+
+/// Contents, their digest, and the digest that they should have.
+fn load(database: &Database) -> Result<(Contents, Digest, Option<Digest>), redb::Error> {
     let read = database.begin_read()?;
-    let mut contents =
-        Contents { newest: read.open_table(FACTS)?.get(NEWEST)?.map_or(0, |guard| guard.value()), ..Contents::default() };
+    let facts = read.open_table(FACTS)?;
+    let expected = facts.get(DIGEST)?.map(|guard| Digest::from_fact(guard.value()));
+    let newest = facts.get(NEWEST)?.map_or(0, |guard| guard.value());
+    let mut contents = Contents { newest, ..Contents::default() };
+    let mut digest = Digest::default();
+    digest.replace_newest(0, newest);
     for row in read.open_table(ENTRIES)?.iter()? {
-        let (key, value) = row?;
+        let (key, row) = row?;
+        digest.add(key.value(), row.value());
         let key: Arc<str> = Arc::from(key.value());
-        let (create_revision, mod_revision, ends_at_ms, value) = value.value();
+        let (create_revision, mod_revision, ends_at_ms, value) = row.value();
         if ends_at_ms != 0 {
             contents.endings.push((ends_at_ms, key.clone()));
         }
         let entry = Entry { key: key.clone(), value: Bytes::copy_from_slice(value), create_revision, mod_revision };
         contents.entries.insert(key, entry);
     }
-    Ok(Ok(contents))
+    Ok((contents, digest, expected))
 }
 
-fn commit(database: &Database, records: &[Record<'_>], newest: Revision) -> Result<(), redb::Error> {
+fn write_digest(database: &Database, digest: Digest) -> Result<(), redb::Error> {
+    let write = database.begin_write()?;
+    {
+        let mut facts = write.open_table(FACTS)?;
+        facts.insert(LAYOUT, LAYOUT_NOW)?;
+        facts.insert(DIGEST, digest.to_fact())?;
+    }
+    write.commit()?;
+    Ok(())
+}
+
+/// Writes the records; the digest after them.
+fn commit(database: &Database, records: &[Record<'_>], newest: Revision, mut digest: Digest) -> Result<Digest, redb::Error> {
     let mut write = database.begin_write()?;
     // Without this, opening after a kill walks the whole file.
     write.set_quick_repair(true);
     {
         let mut entries = write.open_table(ENTRIES)?;
         for Record { entry, ends_at_ms, deleted } in records {
-            if *deleted {
-                entries.remove(entry.key.as_ref())?;
-            } else {
-                let row = (entry.create_revision, entry.mod_revision, *ends_at_ms, entry.value.as_ref());
-                entries.insert(entry.key.as_ref(), row)?;
+            let key = entry.key.as_ref();
+            let row = (entry.create_revision, entry.mod_revision, *ends_at_ms, entry.value.as_ref());
+            let before = if *deleted { entries.remove(key)? } else { entries.insert(key, row)? };
+            if let Some(before) = before {
+                digest.remove(key, before.value());
+            }
+            if !*deleted {
+                digest.add(key, row);
             }
         }
-        write.open_table(FACTS)?.insert(NEWEST, newest)?;
+        let mut facts = write.open_table(FACTS)?;
+        let before = facts.insert(NEWEST, newest)?.map_or(0, |guard| guard.value());
+        digest.replace_newest(before, newest);
+        facts.insert(DIGEST, digest.to_fact())?;
     }
     write.commit()?;
-    Ok(())
+    Ok(digest)
 }
 
 fn from_database(error: DatabaseError) -> Error {

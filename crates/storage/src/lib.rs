@@ -3,6 +3,7 @@
 //! Keys are paths (`/registry/apps/deployments/default/web`), values opaque bytes. Every write gets the next revision of the
 //! whole store; a reader can list at a revision and watch from the one after it, and misses nothing in between.
 
+mod digest;
 mod disk;
 mod embedded;
 mod expiry;

@@ -105,3 +105,112 @@ async fn no_acknowledged_write_is_lost() {
     println!("R1: {lost} of {acknowledged} acknowledged writes lost over {kills} kills");
     assert_eq!(lost, 0);
 }
+
+/// Wherever a bit of the file turns, the store holds exactly what it held, or says that it is damaged.
+#[tokio::test]
+async fn a_flipped_bit_is_never_silent() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Embedded::open(dir.path()).unwrap();
+    for number in 0..40 {
+        store.write(&format!("/key/{number}"), Expect::Absent, put(&"text ".repeat(number * 9))).await.unwrap();
+    }
+    let before = store.list(Range::default()).await.unwrap();
+    drop(store);
+    let file = dir.path().join("store.redb");
+    let whole = fs::read(&file).unwrap();
+    let (mut damaged, mut harmless) = (0, 0);
+    // A prime stride walks over every kind of page and every place within one.
+    for at in (0..whole.len()).step_by(1031) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (at % 8);
+        fs::write(&file, &bytes).unwrap();
+        match Embedded::open(dir.path()) {
+            Err(Error::Damaged(_) | Error::Io(_)) => damaged += 1,
+            Err(other) => panic!("byte {at}: {other:?}"),
+            Ok(store) => {
+                assert_eq!(store.list(Range::default()).await.unwrap(), before, "byte {at} was changed and nobody said so");
+                harmless += 1;
+            }
+        }
+    }
+    println!("a bit flipped in {} places: {damaged} told as damage, {harmless} where nothing is kept", damaged + harmless);
+    assert!(damaged > 0);
+}
+
+#[tokio::test]
+async fn a_file_without_a_digest_gets_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Embedded::open(dir.path()).unwrap();
+    let entry = store.write("/a", Expect::Absent, put("1")).await.unwrap();
+    drop(store);
+    let facts: redb::TableDefinition<'_, &str, u64> = redb::TableDefinition::new("facts");
+    let database = redb::Database::open(dir.path().join("store.redb")).unwrap();
+    let write = database.begin_write().unwrap();
+    write.open_table(facts).unwrap().remove("digest").unwrap();
+    write.open_table(facts).unwrap().insert("layout", 1).unwrap();
+    write.commit().unwrap();
+    drop(database);
+    let store = Embedded::open(dir.path()).unwrap();
+    assert_eq!(store.get("/a").await.unwrap().unwrap(), entry);
+    store.write("/b", Expect::Absent, put("2")).await.unwrap();
+    drop(store);
+    assert!(Embedded::open(dir.path()).unwrap().get("/b").await.unwrap().is_some());
+}
+
+/// Not a test of its own: what [`a_full_disk_is_told_and_loses_nothing`] runs where the disk is small.
+#[tokio::test]
+async fn full_disk_process() {
+    let Ok(dir) = std::env::var("WINDLASS_TEST_SMALL_DISK") else { return };
+    let dir = std::path::Path::new(&dir);
+    let filler = dir.join("filler");
+    fs::write(&filler, vec![1_u8; 1 << 20]).unwrap();
+    let store = Embedded::open(dir).unwrap();
+    let text = "x".repeat(16 << 10);
+    let mut acknowledged = Vec::new();
+    let mut refused = None;
+    // The disk holds less than 4 MiB, so it is full long before the end.
+    for number in 0..1000 {
+        match store.write(&format!("/key/{number}"), Expect::Absent, put(&text)).await {
+            Ok(entry) => acknowledged.push(entry),
+            Err(error) => {
+                refused = Some(error);
+                break;
+            }
+        }
+    }
+    let refused = refused.expect("a thousand writes of 16 KiB fit into 4 MiB");
+    assert!(matches!(refused, Error::NoSpace), "{refused:?}");
+    println!("{} writes, then: {refused}", acknowledged.len());
+    for entry in &acknowledged {
+        assert_eq!(store.get(&entry.key).await.unwrap().as_ref(), Some(entry), "a full disk keeps nobody from reading");
+    }
+    fs::remove_file(&filler).unwrap();
+    // The write that failed may yet turn out to be durable, so the first one may be told to read again.
+    let mut healed = store.write("/healed", Expect::Absent, put("1")).await;
+    if healed.is_err() {
+        healed = store.write("/healed", Expect::Absent, put("1")).await;
+    }
+    acknowledged.push(healed.expect("there is space again"));
+    drop(store);
+    let store = Embedded::open(dir).unwrap();
+    for entry in &acknowledged {
+        assert_eq!(store.get(&entry.key).await.unwrap().as_ref(), Some(entry), "an acknowledged write is gone");
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    // A mount namespace of its own, so that the small disk is nobody else's and goes with the process.
+    let script =
+        "mount -t tmpfs -o size=4m small \"$WINDLASS_TEST_SMALL_DISK\" && exec \"$0\" full_disk_process --exact --nocapture";
+    let output = Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .env("WINDLASS_TEST_SMALL_DISK", dir.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    print!("{text}");
+}
