@@ -156,15 +156,22 @@ impl Machine {
         }
     }
 
-    /// Runs something against the API on a client of its own.
-    pub(crate) fn block_on<F: Future<Output = ()>>(&self, work: impl FnOnce(kube::Client) -> F) {
+    /// A client of the API as it is served now, and the runtime that its connections live on.
+    pub(crate) fn client(&self) -> (tokio::runtime::Runtime, kube::Client) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(async {
+        let client = runtime.block_on(async {
             let kubeconfig = kube::config::Kubeconfig::read_from(self.kubeconfig()).unwrap();
             let config =
                 kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await.unwrap();
-            work(kube::Client::try_from(config).unwrap()).await;
+            kube::Client::try_from(config).unwrap()
         });
+        (runtime, client)
+    }
+
+    /// Runs something against the API on a client of its own.
+    pub(crate) fn block_on<F: Future<Output = ()>>(&self, work: impl FnOnce(kube::Client) -> F) {
+        let (runtime, client) = self.client();
+        runtime.block_on(work(client));
     }
 
     /// Runs a command line through the shell with `kubectl` meaning this one, in the directory of the manifests.

@@ -3,6 +3,7 @@
 
 mod bounds;
 mod daemons;
+mod kills;
 mod load;
 mod lost;
 mod machine;
