@@ -1,8 +1,11 @@
 //! Control groups of pods and containers, version 1 (a tree for each controller) and 2 (one tree).
 
+mod warm;
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -13,6 +16,7 @@ use nix::{
     unistd::{AccessFlags, Pid, access},
 };
 
+use self::warm::Warm;
 use crate::process::in_user_namespace;
 
 /// A killed process leaves its group within milliseconds; a group that is still busy after this many waits is left behind.
@@ -32,6 +36,7 @@ struct Tree {
 pub(crate) struct Cgroups {
     trees: Vec<Tree>,
     unified: bool,
+    warm: Arc<Warm>,
 }
 
 impl Cgroups {
@@ -44,7 +49,16 @@ impl Cgroups {
             found.trees.retain(|tree| access(&tree.mount_point, AccessFlags::W_OK).is_ok() && is_ours(tree));
             found.enable_controllers();
         }
+        if let Some(tree) = found.trees.first() {
+            let memberships = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+            found.warm = Arc::new(Warm::new(&tree.mount_point, &tree.controllers, &memberships));
+        }
         Ok(found)
+    }
+
+    /// A container is about to be started: see to it that the kernel does not let its move into its group wait.
+    pub(crate) fn expect_start(&self) {
+        self.warm.keep();
     }
 
     /// Has limits enforced in the groups that we make. The kernel refuses while processes are in the group that was delegated itself.
@@ -80,7 +94,7 @@ impl Cgroups {
                 trees.push(Tree { mount_point: mount_point.into(), controllers });
             }
         }
-        Self { trees, unified }
+        Self { trees, unified, warm: Arc::default() }
     }
 
     /// One tree for everything.

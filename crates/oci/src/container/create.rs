@@ -34,6 +34,7 @@ impl Inner {
     pub(super) fn create(&self, sandbox: &Sandbox, spec: ContainerSpec) -> Result<Container, RuntimeError> {
         let io = |source| RuntimeError::Io { doing: "failed to create container".to_owned(), source };
         let id = new_id().map_err(io)?;
+        self.cgroups.expect_start();
         let dir = self.container_dir(&id);
         let created = self.create_in(&dir, &id, sandbox, spec);
         if created.is_err() {

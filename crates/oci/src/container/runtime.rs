@@ -260,6 +260,8 @@ impl Runtime {
         self.blocking(move |inner| {
             let failed = |source| RuntimeError::Io { doing: "failed to create sandbox".to_owned(), source };
             let id = new_id().map_err(failed)?;
+            // Its first container follows at once.
+            inner.cgroups.expect_start();
             let dir = inner.sandboxes_dir.join(&id);
             let created = Sandbox::create(id.clone(), dir.clone(), spec, &inner.config.executable);
             let sandbox = created.inspect_err(|_| drop(destroy_dir(&dir))).map_err(failed)?;
