@@ -36,8 +36,7 @@ type Acknowledged = BTreeMap<String, String>;
 async fn write(client: Client, label: String, enough: usize, killer: Arc<Notify>) -> Acknowledged {
     let count = AtomicUsize::new(0);
     let writers = (0..WRITERS).map(|writer| {
-        let (config_maps, label, count, killer) =
-            (Api::<ConfigMap>::default_namespaced(client.clone()), &label, &count, &killer);
+        let (config_maps, label, count, killer) = (Api::<ConfigMap>::default_namespaced(client.clone()), &label, &count, &killer);
         async move {
             let mut acknowledged = Acknowledged::new();
             for number in 0.. {
