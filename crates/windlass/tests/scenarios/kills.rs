@@ -25,7 +25,7 @@ use crate::machine::Machine;
 
 /// Clients that write at the same time, so that a kill hits commits of several writes.
 const WRITERS: usize = 8;
-const REPLICAS: usize = 20;
+const REPLICAS: i32 = 20;
 /// A machine that takes longer for anything here hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -85,7 +85,7 @@ async fn settles(client: Client, image: &str) {
             let deployment = deployments.get("web").await.unwrap();
             let status = deployment.status.unwrap_or_default();
             let counts = [status.replicas, status.updated_replicas, status.available_replicas];
-            if status.observed_generation == deployment.metadata.generation && counts == [Some(REPLICAS as i32); 3] {
+            if status.observed_generation == deployment.metadata.generation && counts == [Some(REPLICAS); 3] {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -94,7 +94,7 @@ async fn settles(client: Client, image: &str) {
     settled.await.expect("the rollout that was hit by kills does not end");
     let pods = Api::<Pod>::default_namespaced(client).list(&ListParams::default()).await.unwrap();
     let staying: Vec<_> = pods.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
-    assert_eq!(staying.len(), REPLICAS, "kills made a pod twice, or lost one");
+    assert_eq!(i32::try_from(staying.len()), Ok(REPLICAS), "kills made a pod twice, or lost one");
     assert!(staying.iter().all(|pod| pod.spec.as_ref().unwrap().containers[0].image.as_deref() == Some(image)));
 }
 
