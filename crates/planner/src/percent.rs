@@ -85,10 +85,23 @@ mod tests {
             let bounds = Bounds::resolve(Some(&wrap(surge)), Some(&wrap(unavailable)), replicas);
             prop_assert!(bounds.max_surge + bounds.max_unavailable > 0);
             prop_assert!(bounds.max_unavailable <= replicas);
-            if !numbers {
+            if numbers {
+                prop_assert_eq!(bounds.max_surge, surge);
+            } else {
                 let exact = f64::from(surge) * f64::from(replicas) / 100.0;
                 prop_assert!(f64::from(bounds.max_surge) >= exact && f64::from(bounds.max_surge) < exact + 1.0);
+                let exact = f64::from(unavailable) * f64::from(replicas) / 100.0;
+                let down = f64::from(bounds.max_unavailable);
+                // Rounded down, unless nothing could move: then one may go.
+                prop_assert!((down <= exact && down > exact - 1.0) || (bounds.max_surge == 0 && exact < 1.0 && bounds.max_unavailable == 1));
             }
+        }
+
+        #[test]
+        fn up_is_down_or_one_more(value in 0..=1000i32, total in 0..=100_000i32) {
+            let (up, down) = (scaled(&percent(value), total, Rounding::Up), scaled(&percent(value), total, Rounding::Down));
+            let whole = i64::from(value) * i64::from(total) % 100 == 0;
+            prop_assert_eq!(up - down, i32::from(!whole));
         }
     }
 }

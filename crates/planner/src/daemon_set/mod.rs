@@ -27,7 +27,7 @@ use windlass_api::{names::LABEL_CONTROLLER_REVISION_HASH, selector::Selector};
 
 use self::{fit::Fit, settings::Settings};
 use crate::{
-    claim::{Claim, claim},
+    claim::{self, HandOver},
     controller_revision::{self, History},
     note::Note,
     owner, replica,
@@ -248,27 +248,13 @@ impl Planning<'_> {
 /// Which pods are the set's, and which have to change hands.
 fn sort_out(set: &DaemonSet, pods: &[Arc<Pod>]) -> (Vec<Arc<Pod>>, Vec<Step>) {
     let wanted = Selector::from_typed(set.spec.as_ref().map(|spec| &spec.selector)).unwrap_or_else(|_| Selector::nothing());
-    let (mut mine, mut steps) = (Vec::new(), Vec::new());
-    for pod in pods {
-        let mut owners = pod.metadata.owner_references.clone().unwrap_or_default();
-        let reason = match claim(&set.metadata, &wanted, &pod.metadata) {
-            Claim::Keep => {
-                mine.push(Arc::clone(pod));
-                continue;
-            }
-            Claim::Adopt => {
-                owners.push(owner::controller_reference::<DaemonSet>(&set.metadata));
-                Reason::Adopt
-            }
-            Claim::Release => {
-                owners.retain(|reference| reference.uid != owner::uid(&set.metadata));
-                Reason::Release
-            }
-            Claim::Ignore => continue,
-        };
-        steps.push(Step { action: Action::SetPodOwners(Arc::clone(pod), owners), reason, note: None });
-    }
-    (mine, steps)
+    let (mine, changes) = claim::sort_out::<DaemonSet, _>(&set.metadata, &wanted, pods, |_| true);
+    let step = |change: HandOver<Pod>| Step {
+        action: Action::SetPodOwners(change.object, change.owners),
+        reason: if change.adopted { Reason::Adopt } else { Reason::Release },
+        note: None,
+    };
+    (mine, changes.into_iter().map(step).collect())
 }
 
 /// Each node with its pods, and the pods of nodes that do not exist.

@@ -25,11 +25,7 @@ pub use self::{
     revision::{NameTaken, creation_failed, name_taken, revision_of},
     settings::{bounds, replicas},
 };
-use crate::{
-    claim::{Claim, claim},
-    note::Note,
-    owner,
-};
+use crate::{claim, note::Note};
 
 /// Everything the decision depends on, from one look at the caches.
 #[derive(Debug, Clone, Copy)]
@@ -226,28 +222,11 @@ impl<'a> Rollout<'a> {
 
     /// Sorts out which ReplicaSets are ours; `false` if some must change hands before anything else.
     fn claim(&mut self, wanted: &Selector, replica_sets: &[Arc<ReplicaSet>]) -> bool {
-        let owner_meta = &self.deployment.metadata;
-        let mut kept: Vec<Arc<ReplicaSet>> = Vec::new();
-        for replica_set in replica_sets {
-            let (reason, owners) = match claim(owner_meta, wanted, &replica_set.metadata) {
-                Claim::Ignore => continue,
-                Claim::Keep => {
-                    kept.push(Arc::clone(replica_set));
-                    continue;
-                }
-                Claim::Adopt => {
-                    let mut owners = replica_set.metadata.owner_references.clone().unwrap_or_default();
-                    owners.push(owner::controller_reference::<Deployment>(owner_meta));
-                    (Reason::Adopt, owners)
-                }
-                Claim::Release => {
-                    let mut owners = replica_set.metadata.owner_references.clone().unwrap_or_default();
-                    owners.retain(|reference| reference.uid != owner::uid(owner_meta));
-                    (Reason::Release, owners)
-                }
-            };
-            let mut changed = ReplicaSet::clone(replica_set);
-            changed.metadata.owner_references = Some(owners).filter(|owners| !owners.is_empty());
+        let (mut kept, changes) = claim::sort_out::<Deployment, _>(&self.deployment.metadata, wanted, replica_sets, |_| true);
+        for change in changes {
+            let mut changed = ReplicaSet::clone(&change.object);
+            changed.metadata.owner_references = Some(change.owners).filter(|owners| !owners.is_empty());
+            let reason = if change.adopted { Reason::Adopt } else { Reason::Release };
             self.ownership.push(Step { action: Action::Update(Box::new(changed)), reason, note: None });
         }
         kept.sort_by(|left, right| member::by_age(left, right));

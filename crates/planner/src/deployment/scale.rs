@@ -86,7 +86,8 @@ fn proportions(members: &[&mut Member], deployment: &Deployment, to_add: i32, be
         .map(|member| {
             let allowed = to_add - added;
             let share = if to_add == 0 || allowed == 0 { 0 } else { fraction(member, deployment, before) };
-            let share = if to_add > 0 { share.min(allowed) } else { share.max(allowed) };
+            // None grows while pods go, or shrinks while they come: a size that was noted long ago may say so.
+            let share = if to_add > 0 { share.clamp(0, allowed) } else { share.clamp(allowed, 0) };
             added += share;
             member.size() + share
         })
@@ -105,7 +106,7 @@ fn fraction(member: &Member, deployment: &Deployment, status_replicas: i32) -> i
         return -size;
     }
     let most = i64::from(replicas) + i64::from(settings::bounds(deployment).max_surge);
-    let before = i64::from(number(member, ANNOTATION_MAX_REPLICAS).unwrap_or(status_replicas));
+    let before = i64::from(number(member, ANNOTATION_MAX_REPLICAS).filter(|most| *most > 0).unwrap_or(status_replicas));
     if before <= 0 {
         return 0;
     }
@@ -116,4 +117,59 @@ fn fraction(member: &Member, deployment: &Deployment, status_replicas: i32) -> i
 
 fn number(member: &Member, annotation: &str) -> Option<i32> {
     owner::annotation(&member.object().metadata, annotation)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use k8s_openapi::api::apps::v1::ReplicaSet;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn deployment(replicas: i32, max_surge: i32) -> Deployment {
+        let strategy = json!({ "rollingUpdate": { "maxSurge": max_surge, "maxUnavailable": 1 } });
+        let spec = json!({ "replicas": replicas, "selector": {}, "template": {}, "strategy": strategy });
+        serde_json::from_value(json!({ "metadata": { "name": "web" }, "spec": spec })).unwrap()
+    }
+
+    fn member(index: usize, size: i32, most: i32) -> Member {
+        let annotations = BTreeMap::from([(ANNOTATION_MAX_REPLICAS, most.to_string())]);
+        let set: ReplicaSet = serde_json::from_value(json!({
+            "metadata": { "name": format!("web-{index}"), "annotations": annotations },
+            "spec": { "replicas": size, "selector": {} },
+        }))
+        .unwrap();
+        Member::existing(Arc::new(set))
+    }
+
+    proptest! {
+        #[test]
+        fn shares_add_up_and_go_one_way(
+            sizes in proptest::collection::vec(1..200i32, 2..7),
+            replicas in 0..600i32, surge in 0..40i32, noted_surge in 0..40i32,
+        ) {
+            let deployment = deployment(replicas, surge);
+            let before: i32 = sizes.iter().sum();
+            let allowed = if replicas > 0 { replicas + surge } else { 0 };
+            let most = before + noted_surge;
+            let mut members: Vec<Member> = sizes.iter().enumerate().map(|(index, size)| member(index, *size, most)).collect();
+            members.sort_by_key(|member| Reverse(member.size()));
+            let mut members: Vec<&mut Member> = members.iter_mut().collect();
+            let to_add = allowed - before;
+            let after = proportions(&members, &deployment, to_add, before);
+            prop_assert!(after.iter().all(|size| *size >= 0), "{after:?}");
+            let total: i32 = after.iter().sum();
+            prop_assert!(total <= before.max(allowed), "{after:?} of {allowed}");
+            if to_add >= 0 {
+                prop_assert_eq!(total, allowed, "everything that may be added is, and no more");
+            }
+            for (member, size) in members.iter_mut().zip(&after).skip(1) {
+                let change = size - member.size();
+                prop_assert!(change == 0 || (change > 0) == (to_add > 0), "{} -> {size} while adding {to_add}", member.size());
+            }
+        }
+    }
 }

@@ -20,7 +20,7 @@ use windlass_api::selector::Selector;
 
 pub use self::{ranking::first_to_go, status::with_failure};
 use crate::{
-    claim::{Claim, claim},
+    claim::{self, HandOver},
     owner, replica,
 };
 
@@ -133,7 +133,7 @@ pub fn replicas(replica_set: &ReplicaSet) -> i32 {
 /// Decides, on behalf of an owner of kind `K`.
 pub fn plan<K: Resource>(snapshot: &Snapshot<'_>, now: Timestamp) -> Plan {
     let replica_set = snapshot.replica_set;
-    let (mine, mut steps) = sort_out::<K>(&replica_set.metadata, selector(replica_set), snapshot.pods);
+    let (mine, mut steps) = sort_out::<K>(&replica_set.metadata, &selector(replica_set), snapshot.pods);
     let mut waiting = Vec::new();
     if steps.is_empty() && replica_set.metadata.deletion_timestamp.is_none() {
         steps.extend(resize::<K>(snapshot, &mine.active, now));
@@ -167,36 +167,20 @@ struct Mine {
     terminating: i32,
 }
 
-/// Which pods are the owner's, and which have to change hands.
-fn sort_out<K: Resource>(owner_meta: &ObjectMeta, wanted: Selector, pods: &[Arc<Pod>]) -> (Mine, Vec<Step>) {
-    let mut mine = Mine { active: Vec::new(), terminating: 0 };
-    let mut steps = Vec::new();
-    for pod in pods {
-        let owners = || pod.metadata.owner_references.clone().unwrap_or_default();
-        let (reason, owners) = match claim(owner_meta, &wanted, &pod.metadata) {
-            Claim::Keep if replica::is_active(pod) => {
-                mine.active.push(Arc::clone(pod));
-                continue;
-            }
-            Claim::Keep => {
-                mine.terminating += i32::from(replica::is_terminating(pod));
-                continue;
-            }
-            Claim::Adopt if replica::is_active(pod) => {
-                let mut owners = owners();
-                owners.push(owner::controller_reference::<K>(owner_meta));
-                (Reason::Adopt, owners)
-            }
-            Claim::Release => {
-                let mut owners = owners();
-                owners.retain(|reference| reference.uid != owner::uid(owner_meta));
-                (Reason::Release, owners)
-            }
-            Claim::Adopt | Claim::Ignore => continue,
-        };
-        steps.push(Step { action: Action::SetOwners { pod: Arc::clone(pod), owners }, reason });
-    }
-    (mine, steps)
+/// Which pods are the owner's, and which have to change hands. What has ended is nobody's concern.
+fn sort_out<K: Resource>(owner_meta: &ObjectMeta, wanted: &Selector, pods: &[Arc<Pod>]) -> (Mine, Vec<Step>) {
+    let (kept, changes) = claim::sort_out::<K, _>(owner_meta, wanted, pods, |_| true);
+    let terminating = kept.iter().filter(|pod| replica::is_terminating(pod)).count();
+    let mine = Mine {
+        terminating: i32::try_from(terminating).unwrap_or(i32::MAX),
+        active: kept.into_iter().filter(|pod| replica::is_active(pod)).collect(),
+    };
+    let changes = changes.into_iter().filter(|change| !change.adopted || replica::is_active(&change.object));
+    let step = |change: HandOver<Pod>| Step {
+        action: Action::SetOwners { pod: change.object, owners: change.owners },
+        reason: if change.adopted { Reason::Adopt } else { Reason::Release },
+    };
+    (mine, changes.map(step).collect())
 }
 
 fn resize<K: Resource>(snapshot: &Snapshot<'_>, active: &[Arc<Pod>], now: Timestamp) -> Vec<Step> {

@@ -31,7 +31,7 @@ use self::{
     settings::{Settings, Strategy},
 };
 use crate::{
-    claim::{Claim, claim},
+    claim::{self, HandOver},
     controller_revision::{self, History, LABEL_HASH},
     note::Note,
     owner, replica,
@@ -230,29 +230,15 @@ impl Planning<'_> {
     }
 }
 
-/// Which pods are the set's, and which have to change hands.
+/// Which pods are the set's, and which have to change hands. Only those with one of its names can be its own.
 fn sort_out(set: &StatefulSet, pods: &[Arc<Pod>]) -> (Vec<Arc<Pod>>, Vec<Step>) {
     let wanted = Selector::from_typed(set.spec.as_ref().map(|spec| &spec.selector)).unwrap_or_else(|_| Selector::nothing());
-    let (mut mine, mut steps) = (Vec::new(), Vec::new());
-    for pod in pods {
-        let is_member = ordinal_of(owner::name(&set.metadata), pod).is_some();
-        let mut owners = pod.metadata.owner_references.clone().unwrap_or_default();
-        let reason = match claim(&set.metadata, &wanted, &pod.metadata) {
-            Claim::Keep if is_member => {
-                mine.push(Arc::clone(pod));
-                continue;
-            }
-            Claim::Adopt if is_member => {
-                owners.push(owner::controller_reference::<StatefulSet>(&set.metadata));
-                Reason::Adopt
-            }
-            Claim::Keep | Claim::Release => {
-                owners.retain(|reference| reference.uid != owner::uid(&set.metadata));
-                Reason::Release
-            }
-            Claim::Adopt | Claim::Ignore => continue,
-        };
-        steps.push(Step { action: Action::SetPodOwners(Arc::clone(pod), owners), reason, note: None });
-    }
-    (mine, steps)
+    let fits = |pod: &Pod| ordinal_of(owner::name(&set.metadata), pod).is_some();
+    let (mine, changes) = claim::sort_out::<StatefulSet, _>(&set.metadata, &wanted, pods, fits);
+    let step = |change: HandOver<Pod>| Step {
+        action: Action::SetPodOwners(change.object, change.owners),
+        reason: if change.adopted { Reason::Adopt } else { Reason::Release },
+        note: None,
+    };
+    (mine, changes.into_iter().map(step).collect())
 }

@@ -46,9 +46,20 @@ impl Planning<'_> {
         let going = pod.metadata.deletion_timestamp.is_some();
         if !going && replica::is_finished(pod) {
             let (namespace, set) = (owner::namespace(&self.set.metadata), owner::name(&self.set.metadata));
-            let text = format!("StatefulSet {namespace}/{set} is recreating failed Pod {}", owner::name(&pod.metadata));
-            self.step(Action::DeletePod(Arc::clone(pod)), Reason::FinishedPod, Some(Note::warning("RecreatingFailedPod", text)));
+            let pod_name = owner::name(&pod.metadata);
+            let note = if replica::phase(pod) == "Failed" {
+                let text = format!("StatefulSet {namespace}/{set} is recreating failed Pod {pod_name}");
+                Note::warning("RecreatingFailedPod", text)
+            } else {
+                let text = format!("StatefulSet {namespace}/{set} is recreating terminated Pod {pod_name}");
+                Note::normal("RecreatingTerminatedPod", text)
+            };
+            self.step(Action::DeletePod(Arc::clone(pod)), Reason::FinishedPod, Some(note));
             return false;
+        }
+        if !going && replica::phase(pod) == "Pending" {
+            // It cannot start without them; somebody may have deleted one meanwhile.
+            self.make_claims(owner::name(&pod.metadata));
         }
         let revision = identity::revision_of(pod);
         let on_delete = self.settings.strategy == super::Strategy::OnDelete;

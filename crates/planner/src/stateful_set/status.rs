@@ -16,8 +16,10 @@ impl Planning<'_> {
         let (updated, ready) = (of(&self.update), count(&|pod| staying(pod) && replica::is_ready(pod)));
         let before = self.set.status.clone().unwrap_or_default();
         let replicas = count(&|_| true);
-        // The rollout is over: where it went is where the next one comes from.
-        let done = matches!(self.settings.strategy, Strategy::RollingUpdate { .. })
+        // The rollout is over: where it went is where the next one comes from. Without pods a partition still keeps the lower
+        // ordinals, to come, where they were.
+        let over = |partition: i32| partition == 0 || replicas > 0;
+        let done = matches!(self.settings.strategy, Strategy::RollingUpdate { partition, .. } if over(partition))
             && updated == self.settings.replicas
             && updated == replicas
             && ready == replicas;

@@ -7,6 +7,7 @@ use k8s_openapi::api::{
     apps::v1::{ControllerRevision, StatefulSet},
     core::v1::{PersistentVolumeClaim, Pod},
 };
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Action, Plan, Snapshot, identity, plan};
@@ -220,6 +221,92 @@ fn several_may_be_unavailable_when_it_is_said_so() {
     let log = world.settle();
     assert!(log.starts_with("-db-3 Rollout\n-db-2 Rollout\n"), "{log}");
     assert_eq!(world.images(), "b b b b");
+}
+
+fn strategy(partition: i32, more: Value) -> Value {
+    let mut spec = json!({ "updateStrategy": { "type": "RollingUpdate", "rollingUpdate": { "partition": partition } } });
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    spec
+}
+
+/// kubernetes/kubernetes #67250: going back from a broken revision waited for the broken pod to become ready, which it never does.
+#[test]
+fn issue_67250_a_pod_that_never_became_ready_does_not_hold_up_its_own_repair() {
+    for policy in ["OrderedReady", "Parallel"] {
+        let mut world = World::new(stateful_set(3, BROKEN, json!({ "podManagementPolicy": policy })));
+        world.settle();
+        world.set_image("a");
+        world.settle();
+        assert_eq!(world.images(), "a a a", "{policy}");
+        assert_eq!(world.claims.len(), 3, "claims stay what they were");
+    }
+}
+
+/// kubernetes/kubernetes #121534: without pods a rollout counted as done, and a partition lost the revision that it keeps.
+#[test]
+fn issue_121534_scaled_to_nothing_and_back_a_partition_keeps_its_revision() {
+    let mut world = World::new(stateful_set(4, "a", strategy(2, json!({}))));
+    world.settle();
+    world.set_image("b");
+    world.settle();
+    assert_eq!(world.images(), "a a b b");
+    world.set.spec.as_mut().unwrap().replicas = Some(0);
+    world.settle();
+    world.set.spec.as_mut().unwrap().replicas = Some(3);
+    world.settle();
+    assert_eq!(world.images(), "a a b");
+}
+
+/// kubernetes/kubernetes #119685: a pod below the partition that was lost came back with the new template.
+#[test]
+fn issue_119685_a_lost_pod_below_the_partition_comes_back_as_it_was() {
+    let mut world = World::new(stateful_set(2, "a", strategy(1, json!({}))));
+    world.settle();
+    world.set_image("b");
+    world.settle();
+    world.pods.remove("db-0");
+    world.settle();
+    assert_eq!(world.images(), "a b");
+}
+
+#[test]
+fn a_claim_that_was_deleted_comes_back_for_a_pod_that_waits_for_it() {
+    let mut world = World::new(stateful_set(1, BROKEN, json!({})));
+    world.settle();
+    world.claims.clear();
+    world.settle();
+    assert_eq!(world.claims.len(), 1);
+}
+
+proptest! {
+    #[test]
+    fn a_partition_parts(replicas in 0..7i32, start in 0..4i32, partition in 0..9i32, most in 1..4i32, parallel: bool) {
+        let policy = if parallel { "Parallel" } else { "OrderedReady" };
+        let rolling = json!({
+            "ordinals": { "start": start }, "podManagementPolicy": policy,
+            "updateStrategy": { "rollingUpdate": { "partition": partition, "maxUnavailable": most } },
+        });
+        let mut world = World::new(stateful_set(replicas, "a", rolling));
+        world.settle();
+        world.set_image("b");
+        let log = world.settle();
+        for (name, pod) in &world.pods {
+            let ordinal = identity::ordinal_of("db", pod).unwrap();
+            prop_assert!((start..start + replicas).contains(&ordinal), "{name}");
+            prop_assert_eq!(image(pod), if ordinal < start + partition { "a" } else { "b" }, "{}", name);
+        }
+        prop_assert_eq!(world.pods.len(), usize::try_from(replicas).unwrap());
+        // From the highest ordinal down, each once.
+        let gone: Vec<i32> = log.lines().filter_map(|line| line.strip_prefix("-db-")?.split(' ').next()?.parse().ok()).collect();
+        prop_assert!(gone.windows(2).all(|pair| pair[0] > pair[1]), "{log}");
+        // Lowered to nothing, the partition lets the rest go, too.
+        let rolling = world.set.spec.as_mut().unwrap().update_strategy.as_mut().unwrap().rolling_update.as_mut().unwrap();
+        rolling.partition = Some(0);
+        world.settle();
+        prop_assert!(world.pods.values().all(|pod| image(pod) == "b"));
+        let status = world.set.status.as_ref().unwrap();
+        prop_assert_eq!(&status.current_revision, &status.update_revision);
+    }
 }
 
 #[test]

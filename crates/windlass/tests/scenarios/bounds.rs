@@ -13,13 +13,24 @@ use serde_json::json;
 
 use crate::machine::Machine;
 
-fn deployment(max_surge: &serde_json::Value, max_unavailable: &serde_json::Value) -> Deployment {
+/// What a rollout is asked to keep to, and what must be seen of it.
+struct Case {
+    replicas: usize,
+    max_surge: serde_json::Value,
+    max_unavailable: serde_json::Value,
+    /// Ready pods there must be at every instant.
+    least: usize,
+    /// Pods there may be.
+    most: usize,
+}
+
+fn deployment(case: &Case) -> Deployment {
     serde_json::from_value(json!({
         "metadata": { "name": "web" },
         "spec": {
-            "replicas": 3,
+            "replicas": case.replicas,
             "selector": { "matchLabels": { "app": "web" } },
-            "strategy": { "rollingUpdate": { "maxSurge": max_surge, "maxUnavailable": max_unavailable } },
+            "strategy": { "rollingUpdate": { "maxSurge": case.max_surge, "maxUnavailable": case.max_unavailable } },
             "template": {
                 "metadata": { "labels": { "app": "web" } },
                 "spec": { "containers": [{
@@ -71,49 +82,75 @@ impl Seen {
     }
 }
 
-async fn roll(client: Client, max_surge: serde_json::Value, max_unavailable: serde_json::Value, least: usize, most: usize) {
+async fn roll(client: Client, case: Case) {
     let deployments: Api<Deployment> = Api::default_namespaced(client.clone());
     let pods: Api<Pod> = Api::default_namespaced(client);
-    deployments.create(&PostParams::default(), &deployment(&max_surge, &max_unavailable)).await.unwrap();
+    deployments.create(&PostParams::default(), &deployment(&case)).await.unwrap();
     let mut events = watcher(pods, watcher::Config::default()).boxed();
     let mut seen = Seen::default();
-    while seen.ready() < 3 {
+    while seen.ready() < case.replicas {
         seen.apply(events.try_next().await.unwrap().unwrap());
     }
     let image = json!({ "spec": { "template": { "spec": { "containers": [{ "name": "nginx", "image": "nginx:1.16.1" }] } } } });
     deployments.patch("web", &PatchParams::default(), &Patch::Strategic(image)).await.unwrap();
     let (mut fewest, mut greatest) = (usize::MAX, 0);
-    while seen.ready_of("nginx:1.16.1") < 3 {
+    while seen.ready_of("nginx:1.16.1") < case.replicas {
         seen.apply(events.try_next().await.unwrap().unwrap());
         fewest = fewest.min(seen.ready());
         greatest = greatest.max(seen.staying().count());
     }
-    println!("maxSurge {max_surge}, maxUnavailable {max_unavailable}: ready never under {fewest}, pods never over {greatest}");
+    let Case { replicas, max_surge, max_unavailable, least, most } = case;
+    println!("{replicas} with {max_surge}/{max_unavailable}: ready never under {fewest}, pods never over {greatest}");
     assert!(fewest >= least, "{fewest} ready where {least} must be");
     assert!(greatest <= most, "{greatest} pods where {most} may be");
 }
 
-fn check(max_surge: serde_json::Value, max_unavailable: serde_json::Value, least: usize, most: usize) {
-    let machine = Machine::start(&[]);
+fn check(flags: &[&str], case: Case) {
+    let machine = Machine::start(flags);
     machine.block_on(|client| async move {
-        let rolled = roll(client, max_surge, max_unavailable, least, most);
+        let rolled = roll(client, case);
         tokio::time::timeout(std::time::Duration::from_secs(120), rolled).await.expect("the rollout does not end");
     });
     machine.stop();
 }
 
+/// Three real replicas.
+fn check_three(max_surge: serde_json::Value, max_unavailable: serde_json::Value, least: usize, most: usize) {
+    check(&[], Case { replicas: 3, max_surge, max_unavailable, least, most });
+}
+
+/// Many replicas, on nodes that start and stop them at once: there is no better chance to go too far.
+fn check_many(max_surge: serde_json::Value, max_unavailable: serde_json::Value, least: usize, most: usize) {
+    check(&["--runtime", "hollow", "--nodes", "5"], Case { replicas: 60, max_surge, max_unavailable, least, most });
+}
+
 #[test]
 fn d9_one_more_none_less() {
-    check(json!(1), json!(0), 3, 4);
+    check_three(json!(1), json!(0), 3, 4);
 }
 
 #[test]
 fn d9_one_more_one_less() {
-    check(json!(1), json!(1), 2, 4);
+    check_three(json!(1), json!(1), 2, 4);
 }
 
 #[test]
 fn d9_percentages() {
     // A third of three, rounded up for the surge and down for the unavailable.
-    check(json!("25%"), json!("25%"), 3, 4);
+    check_three(json!("25%"), json!("25%"), 3, 4);
+}
+
+#[test]
+fn d9_many_one_more_none_less() {
+    check_many(json!(1), json!(0), 60, 61);
+}
+
+#[test]
+fn d9_many_percentages() {
+    check_many(json!("25%"), json!("10%"), 54, 75);
+}
+
+#[test]
+fn d9_many_none_more() {
+    check_many(json!(0), json!("5%"), 57, 60);
 }

@@ -32,6 +32,7 @@ const HOLLOW: &[&str] = &["--runtime", "hollow"];
 
 scripts! { HOLLOW,
     a1_autoscaler: "a1-autoscaler",
+    replication_controller: "replication-controller",
 }
 
 /// A machine of several nodes.
@@ -39,6 +40,7 @@ const THREE_NODES: &[&str] = &["--runtime", "hollow", "--nodes", "3"];
 
 scripts! { THREE_NODES,
     budget_and_drain: "budget-and-drain",
+    many_replicas: "many-replicas",
 }
 
 scripts! { &[],
