@@ -23,6 +23,7 @@ use std::{
 };
 
 use nix::{
+    fcntl::{Flock, FlockArg},
     sched::{CloneFlags, setns},
     sys::socket::{getsockopt, sockopt::PeerCredentials},
 };
@@ -32,7 +33,7 @@ pub(crate) use http::BOUNDS_MILLISECONDS;
 pub(crate) use process::log;
 pub use process::run_if_internal;
 pub use protocol::{HttpBackend, HttpCounts, HttpPort, HttpRoute, Protocol, PublishFailure, PublishedPort, Status};
-use protocol::{Request, Response};
+use protocol::{Request, Response, VERSION};
 
 use crate::dns::NameChanges;
 
@@ -63,9 +64,31 @@ pub enum HolderError {
     /// The holder could not do what it was asked to, with its own words.
     #[error("the holder process refuses: {0}")]
     Refused(String),
+    /// The holder was started by a windlass of another time.
+    #[error(
+        "the machine's holder (process {pid}) speaks version {theirs} of the protocol and this windlass version {ours}: stop the machine \
+         with the windlass that started it, or end that process, and start again"
+    )]
+    Version {
+        /// Process id of the holder.
+        pid: i32,
+        /// What it speaks.
+        theirs: u32,
+        /// What we speak.
+        ours: u32,
+    },
     /// A namespace of the holder can't be opened or entered.
     #[error("use the holder's {0} namespace")]
     Namespace(&'static str, #[source] std::io::Error),
+}
+
+impl HolderError {
+    /// Nobody answers: the holder has ended.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        let Self::Talk(error) = self else { return false };
+        matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused)
+    }
 }
 
 /// A handle to the living holder of one data directory; clones share it.
@@ -94,11 +117,7 @@ impl Holder {
         let data_dir = data_dir.canonicalize().map_err(|error| HolderError::DataDir(data_dir.to_owned(), error))?;
         let stream = match dial(&data_dir) {
             Ok(stream) => stream,
-            Err(HolderError::Talk(error))
-                if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) =>
-            {
-                return Ok(None);
-            }
+            Err(error) if error.is_gone() => return Ok(None),
             Err(error) => return Err(error),
         };
         let pid = getsockopt(&stream, PeerCredentials).map_err(|errno| HolderError::Talk(errno.into()))?.pid();
@@ -107,7 +126,10 @@ impl Holder {
         };
         let (netns, mntns, userns) = (open("network", "net")?, open("mount", "mnt")?, open("user", "user")?);
         // An answer after the files were opened proves that they are the holder's: its pid was not another's meanwhile.
-        ask(stream, &Request::Status)?;
+        let theirs = ask(stream, &Request::Status)?.status.map_or(VERSION, |status| status.version);
+        if theirs != VERSION {
+            return Err(HolderError::Version { pid, theirs, ours: VERSION });
+        }
         Ok(Some(Self { inner: Arc::new(Inner { data_dir, pid, netns, mntns, userns, child: Mutex::new(None) }) }))
     }
 
@@ -240,6 +262,24 @@ impl Holder {
     pub fn status(&self) -> Result<Status, HolderError> {
         let response = ask(dial(&self.inner.data_dir)?, &Request::Status)?;
         response.status.ok_or_else(|| HolderError::Talk(std::io::ErrorKind::InvalidData.into()))
+    }
+
+    /// Waits until the holder has ended, whatever ended it.
+    pub async fn ended(&self) {
+        let (told, ended) = tokio::sync::oneshot::channel();
+        let path = self.inner.data_dir.join(LOCK);
+        // The kernel lets go of the lock with the process. A thread of its own, as it may wait for ever.
+        let wait = move || {
+            if let Ok(lock) = File::open(path)
+                && Flock::lock(lock, FlockArg::LockShared).is_ok()
+            {
+                let _ = told.send(());
+            }
+        };
+        let started = std::thread::Builder::new().name("holder-end".to_owned()).stack_size(64 << 10).spawn(wait);
+        if started.is_err() || ended.await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Ends the holder. Its namespaces go with it once no other process is in them.

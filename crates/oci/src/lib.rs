@@ -7,6 +7,7 @@ pub mod container;
 mod durable;
 pub mod error;
 pub mod image;
+pub mod inherited;
 pub mod internal;
 mod kernel;
 mod process;

@@ -4,15 +4,23 @@ pub(crate) mod app;
 mod image;
 mod registry;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    io::ErrorKind,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use windlass_cli::{
     args::{self, Runtime},
     demo::Stage,
 };
 
-use crate::up::{self, machine::Machine};
+use crate::up::{
+    self,
+    machine::{Interrupted, Machine},
+    signals::Signals,
+};
 
 /// Registry that the demo's images seem to come from. The two that exist are imported; the third is asked for in vain.
 const REGISTRY: &str = "demo.windlass.dev";
@@ -23,28 +31,37 @@ pub(crate) fn main(options: &args::Demo) -> Result<()> {
         Some(dir) => (dir.clone(), false),
         None => (std::env::temp_dir().join(format!("windlass-demo-{}", std::process::id())), true),
     };
+    let outcome = play(options, &dir);
+    if temporary {
+        let removed = match std::fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        return outcome.and(removed.with_context(|| format!("cannot remove {}", dir.display())));
+    }
+    outcome
+}
+
+fn play(options: &args::Demo, dir: &Path) -> Result<()> {
     let registry = registry::Registry::bind()?;
-    let up = up_options(&dir, registry.address());
-    let prepared = up::prepare(&up)?;
-    let outcome = up::runtime()?.block_on(async {
+    let up = up_options(dir, registry.address());
+    up::signals::block()?;
+    let prepared = up::prepare(&up, None)?;
+    up::runtime()?.block_on(async {
         registry.serve();
-        let machine = Machine::start(&up, prepared).await?;
+        let mut signals = Signals::listen()?;
+        let machine = Machine::start(&up, prepared, &mut signals).await?;
         let told = tokio::select! {
             told = tell(&machine, &up) => told,
-            signal = up::wait_for_signal() => signal.and_then(|()| bail!("interrupted")),
+            _ = signals.next() => Err(Interrupted.into()),
         };
         if options.keep && told.is_ok() {
             say(&what_next(&machine));
-            up::wait_for_signal().await?;
+            signals.next().await;
         }
         let stopped = machine.stop().await;
         told.and(stopped)
-    });
-    if temporary {
-        let removed = std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()));
-        return outcome.and(removed);
-    }
-    outcome
+    })
 }
 
 /// The story is what is to be read; the log of the machine below it only when something is wrong.
@@ -53,7 +70,7 @@ fn quieten() {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 
-fn up_options(dir: &std::path::Path, registry: SocketAddr) -> args::Up {
+fn up_options(dir: &Path, registry: SocketAddr) -> args::Up {
     args::Up {
         data_dir: Some(dir.to_owned()),
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),

@@ -12,7 +12,10 @@ use nix::{
     fcntl::{Flock, FlockArg},
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
-    sys::resource::{Resource, getrlimit, setrlimit},
+    sys::{
+        resource::{Resource, getrlimit, setrlimit},
+        signal::SigSet,
+    },
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -25,7 +28,7 @@ use super::{
     host::HostThread,
     http::HttpPath,
     names::Names,
-    protocol::{MAX_LINE_BYTES, Request, Response, Status},
+    protocol::{MAX_LINE_BYTES, Request, Response, Status, VERSION},
     relay::Relay,
 };
 
@@ -70,6 +73,8 @@ fn step<T, E: Into<std::io::Error>>(step: &'static str, result: Result<T, E>) ->
 fn run(data_dir: &Path) -> Result<(), SetupError> {
     // A session of its own: the terminal's signals and its end are not for the holder.
     let _ = nix::unistd::setsid();
+    // Whoever starts us lets its own signals wait at that time.
+    let _ = SigSet::empty().thread_set_mask();
     step("enter the data directory", std::env::set_current_dir(data_dir))?;
     let lock = step("open the lock", File::options().create(true).truncate(false).write(true).open(LOCK))?;
     let _lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock)
@@ -176,7 +181,7 @@ impl Work {
             }
             Request::Status | Request::Stop => {
                 let (ports, connections) = (self.relay.ports(), self.relay.connections());
-                let status = Status { ports, connections, egress_port: Some(self.egress_port) };
+                let status = Status { ports, connections, egress_port: Some(self.egress_port), version: VERSION };
                 Response { status: Some(status), ..Response::default() }
             }
         }

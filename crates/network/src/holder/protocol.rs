@@ -9,6 +9,13 @@ use crate::dns::NameChanges;
 /// Longest line that is read: some 60,000 published ports.
 pub(super) const MAX_LINE_BYTES: u64 = 8 << 20;
 
+/// Version of what is said. A process of another version cannot be talked to; what is only added, with a default, needs no new one.
+pub(super) const VERSION: u32 = 1;
+
+fn first_version() -> u32 {
+    1
+}
+
 /// Transport of a published port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -51,6 +58,9 @@ pub struct Status {
     /// Port of the machine to which connections from pods to the outside are to be led; none in a holder that can't.
     #[serde(default)]
     pub egress_port: Option<u16>,
+    /// Version of the protocol that the holder speaks; the first one did not say so.
+    #[serde(default = "first_version")]
+    pub version: u32,
 }
 
 /// An HTTP port of a Service: requests that arrive for it go to these backends.

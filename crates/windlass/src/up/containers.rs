@@ -1,6 +1,10 @@
 //! Real containers: the pod network, the runtime, the kubelet and the Services of this machine.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use anyhow::{Context as _, Result};
 use tokio_util::sync::CancellationToken;
@@ -33,7 +37,7 @@ impl Containers {
     pub(crate) async fn start(
         options: &args::Up,
         machine: &mut Machine,
-        holder: Holder,
+        (holder, inside): (Holder, Option<TcpListener>),
         addresses: &Addresses,
         (local_node, routes): (&LocalNode, &MachineRoutes),
     ) -> Result<Self> {
@@ -45,8 +49,11 @@ impl Containers {
             .await
             .context("cannot make the pod network")?;
         let api = SocketAddr::from((addresses.machine(), API_PORT));
-        let listener = namespace.listen(api).await.and_then(tokio::net::TcpListener::into_std);
-        machine.serve(listener.with_context(|| format!("cannot listen on {api} inside the machine"))?);
+        let listener = match inside {
+            Some(listener) => Ok(listener),
+            None => namespace.listen(api).await.and_then(tokio::net::TcpListener::into_std),
+        };
+        machine.serve(listener.with_context(|| format!("cannot listen on {api} inside the machine"))?)?;
 
         let mut config = RuntimeConfig::new(data_dir.join("containers"));
         config.mirrors = mirrors(options)?;
@@ -94,10 +101,19 @@ impl Containers {
         }
     }
 
+    /// Waits for the end of the process that holds the namespaces.
+    pub(crate) async fn holder_ended(&self) {
+        self.holder.ended().await;
+    }
+
     /// Ends the namespaces, and with them every mount, link and rule of the machine.
     pub(crate) fn end(self) -> Result<()> {
         drop(self.runtime);
-        self.holder.stop().context("cannot end the machine's namespaces")
+        match self.holder.stop() {
+            // Killed by somebody else: its namespaces end with this process, the last one in them.
+            Err(error) if error.is_gone() => Ok(()),
+            stopped => stopped.context("cannot end the machine's namespaces"),
+        }
     }
 }
 

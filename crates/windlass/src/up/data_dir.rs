@@ -3,7 +3,10 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{Read as _, Seek as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::{
+        fd::{AsFd as _, BorrowedFd},
+        unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    },
     path::{Path, PathBuf},
 };
 
@@ -18,7 +21,7 @@ use nix::{
 pub(crate) struct DataDir {
     path: PathBuf,
     /// Locked for as long as it is open; holds our process id, for the message that another `up` gives.
-    _lock: Flock<File>,
+    lock: Flock<File>,
 }
 
 impl DataDir {
@@ -32,7 +35,20 @@ impl DataDir {
             .with_context(|| format!("cannot make the data directory {}; choose another with --data-dir", path.display()))?;
         let path = path.canonicalize().with_context(|| format!("cannot resolve the data directory {}", path.display()))?;
         let lock = lock(&path)?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, lock })
+    }
+
+    /// Goes on with a directory that the process before this one had locked.
+    pub(crate) fn inherit(path: PathBuf, lock: File) -> Result<Self> {
+        match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Self { path, lock }),
+            Err((_, errno)) => Err(errno).with_context(|| format!("cannot go on with the lock of {}", path.display())),
+        }
+    }
+
+    /// What holds the lock, for whom it is handed to.
+    pub(crate) fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
     }
 
     pub(crate) fn path(&self) -> &Path {

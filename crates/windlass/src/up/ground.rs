@@ -4,16 +4,27 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use windlass_network::Holder;
-use windlass_oci::user_namespace::{self, Ids};
+use windlass_oci::{
+    container::end_orphans,
+    user_namespace::{self, Ids},
+};
 
-/// Enters the namespaces of the machine in that directory. To be called while the process has a single thread.
-pub(crate) fn prepare(data_dir: &Path) -> Result<Holder> {
+/// Enters the namespaces of the machine in that directory; the second is true when they were there. To be called while the process
+/// has a single thread.
+pub(crate) fn prepare(data_dir: &Path) -> Result<(Holder, bool)> {
     if let Some(holder) = Holder::find(data_dir).context("cannot use the machine that is there")? {
         holder.enter_user_namespace().context("cannot enter the machine's user namespace")?;
         warn_of_ids(user_namespace::current().as_ref());
         holder.enter_mount_namespace().context("cannot enter the machine's mount namespace")?;
         tracing::info!(pid = holder.pid(), "found a machine that goes on; taking it over");
-        return Ok(holder);
+        return Ok((holder, true));
+    }
+    // Before there is a user namespace: these are in another one, which its user has power over from outside only.
+    match end_orphans(&data_dir.join("containers")).context("cannot end what is left of the machine before")? {
+        0 => {}
+        containers => {
+            tracing::warn!(containers, "the holder of the machine had been killed; ended the containers that it left behind")
+        }
     }
     if user_namespace::is_needed().context("cannot tell what this process may do")? {
         let ids = user_namespace::enter().context("cannot run containers without root (`--runtime hollow` runs none)")?;
@@ -23,8 +34,11 @@ pub(crate) fn prepare(data_dir: &Path) -> Result<Holder> {
         let hint = user_namespace::forbidding().map(|setting| format!("; {setting}")).unwrap_or_default();
         format!("cannot make the machine's namespaces (`--runtime hollow` needs none{hint})")
     })?;
-    holder.enter_mount_namespace().context("cannot enter the machine's mount namespace")?;
-    Ok(holder)
+    if let Err(error) = holder.enter_mount_namespace() {
+        let _ = holder.stop();
+        return Err(error).context("cannot enter the machine's mount namespace");
+    }
+    Ok((holder, false))
 }
 
 fn warn_of_ids(ids: Option<&Ids>) {

@@ -4,7 +4,8 @@
 //! watched), then the rest, the namespaces last.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -19,7 +20,8 @@ use windlass_network::{Addresses, Holder};
 use windlass_storage::Embedded;
 
 use super::{
-    Prepared, containers::Containers, data_dir::DataDir, kubeconfig, nodes::LocalNode, ready, routes::MachineRoutes, token,
+    Prepared, containers::Containers, data_dir::DataDir, kubeconfig, nodes::LocalNode, ready, routes::MachineRoutes,
+    signals::Signals, token, upgrade,
 };
 
 /// What must be had before there is a second thread.
@@ -27,8 +29,8 @@ use super::{
 pub(crate) enum Ground {
     /// Nothing: no container will run.
     Hollow,
-    /// The namespaces; this process is in the machine's mount namespace now.
-    Namespaces(Holder),
+    /// The namespaces; this process is in the machine's mount namespace now. True when they were there before.
+    Namespaces(Holder, bool),
 }
 
 impl Ground {
@@ -38,9 +40,29 @@ impl Ground {
         }
         // Checked here so that a mistake is told before anything has been started.
         super::containers::mirrors(options)?;
-        super::ground::prepare(data_dir.path()).map(Self::Namespaces)
+        super::ground::prepare(data_dir.path()).map(|(holder, found)| Self::Namespaces(holder, found))
+    }
+
+    /// The namespaces if we made them ourselves: what did not start is to leave none of them behind.
+    fn made(&self) -> Option<Holder> {
+        match self {
+            Self::Namespaces(holder, false) => Some(holder.clone()),
+            _ => None,
+        }
     }
 }
+
+/// Told to end before it had started.
+#[derive(Debug)]
+pub(crate) struct Interrupted;
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
 
 /// A machine that runs.
 pub(crate) struct Machine {
@@ -48,6 +70,8 @@ pub(crate) struct Machine {
     address: SocketAddr,
     kubeconfig: PathBuf,
     started: Instant,
+    /// The API's sockets, on the host and inside the machine, for the process that this one becomes.
+    sockets: Vec<OwnedFd>,
     containers: Option<Containers>,
     /// Everything but the API server.
     parts: JoinSet<()>,
@@ -59,8 +83,22 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) async fn start(options: &args::Up, prepared: Prepared) -> Result<Self> {
-        let Prepared { data_dir, listener, ground, kubeconfig, started } = prepared;
+    /// Starts everything. A machine that does not start, or is told to end before it has, leaves nothing behind; one that was
+    /// found goes on as it did.
+    pub(crate) async fn start(options: &args::Up, prepared: Prepared, signals: &mut Signals) -> Result<Self> {
+        let made = prepared.ground.made();
+        let started = Self::start_or_leave(options, prepared, signals, made.is_some()).await;
+        if started.is_err()
+            && let Some(holder) = made
+        {
+            // Gone already when the machine was stopped.
+            let _ = holder.stop();
+        }
+        started
+    }
+
+    async fn start_or_leave(options: &args::Up, prepared: Prepared, signals: &mut Signals, made: bool) -> Result<Self> {
+        let Prepared { data_dir, listener, inside, ground, kubeconfig, started } = prepared;
         let addresses = Addresses::default();
         let address = listener.local_addr()?;
         let token = token::choose(options.token.as_deref(), data_dir.path())?;
@@ -73,6 +111,7 @@ impl Machine {
             address,
             kubeconfig,
             started,
+            sockets: Vec::new(),
             containers: None,
             parts: JoinSet::new(),
             stop_parts: CancellationToken::new(),
@@ -81,23 +120,50 @@ impl Machine {
             data_dir,
         };
         kubeconfig::write(&machine.kubeconfig, address, &machine.server.pki().ca_certificate, &token)?;
-        machine.serve(listener);
-        machine.start_controllers();
-        match ground {
-            Ground::Hollow => machine.start_hollow(options.nodes),
-            Ground::Namespaces(holder) => {
-                let containers = Containers::start(options, &mut machine, holder, &addresses, (&local_node, &routes)).await?;
-                machine.containers = Some(containers);
+        let parts = machine.start_parts(options, (listener, inside), ground, &addresses, (&local_node, &routes));
+        let outcome = tokio::select! {
+            outcome = parts => outcome,
+            // One that was found is to be stopped as a whole: that is for whoever has it once it has started.
+            () = signals.stop(), if made => Err(Interrupted.into()),
+        };
+        match outcome {
+            Ok(()) => Ok(machine),
+            Err(error) => {
+                if made {
+                    machine.stop().await?;
+                }
+                Err(error)
             }
         }
-        let has_nodes = machine.containers.is_some() || options.nodes > 0;
-        ready::wait(&machine.client("windlass"), has_nodes).await?;
-        Ok(machine)
     }
 
-    /// Says that the machine is ready, in one line.
+    async fn start_parts(
+        &mut self,
+        options: &args::Up,
+        (listener, inside): (TcpListener, Option<TcpListener>),
+        ground: Ground,
+        addresses: &Addresses,
+        links: (&LocalNode, &MachineRoutes),
+    ) -> Result<()> {
+        self.serve(listener)?;
+        self.start_controllers();
+        match ground {
+            Ground::Hollow => self.start_hollow(options.nodes),
+            Ground::Namespaces(holder, _) => {
+                self.containers = Some(Containers::start(options, self, (holder, inside), addresses, links).await?);
+            }
+        }
+        let has_nodes = self.containers.is_some() || options.nodes > 0;
+        ready::wait(&self.client("windlass"), has_nodes).await
+    }
+
+    /// Says that the machine is ready, in one line; once, however often it is upgraded.
     #[expect(clippy::print_stdout, reason = "whoever started the machine waits for this line")]
-    pub(crate) fn announce(&self) {
+    pub(crate) fn announce(&self, is_upgrade: bool) {
+        if is_upgrade {
+            tracing::info!(version = env!("CARGO_PKG_VERSION"), "upgraded in {:.2} s", self.started.elapsed().as_secs_f64());
+            return;
+        }
         println!("ready in {:.2} s   export KUBECONFIG={}", self.started.elapsed().as_secs_f64(), self.kubeconfig.display());
         tracing::info!(address = %self.address, "serving the Kubernetes API");
     }
@@ -124,13 +190,39 @@ impl Machine {
     }
 
     /// Serves the API on one more socket.
-    pub(crate) fn serve(&mut self, listener: std::net::TcpListener) {
+    pub(crate) fn serve(&mut self, listener: TcpListener) -> Result<()> {
+        self.sockets.push(listener.try_clone().context("cannot keep the API's socket")?.into());
         let (server, stop) = (self.server.clone(), self.stop_serving.clone());
         self.serving.spawn(async move {
             if let Err(error) = server.serve(listener, stop).await {
                 tracing::error!(%error, "the API is no longer served");
             }
         });
+        Ok(())
+    }
+
+    /// Waits until the process that holds the namespaces has ended; for ever, if there is none.
+    pub(crate) async fn holder_ended(&self) {
+        match &self.containers {
+            Some(containers) => containers.holder_ended().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Goes on as the binary that is on the disk now: whoever asks meanwhile waits, and all that runs goes on. Gives the machine back
+    /// as it was when that binary cannot take over.
+    ///
+    /// Fails when the kernel refuses at the last moment; then the machine is left as by a killed process, for the next start.
+    pub(crate) async fn upgrade(mut self, binary: &Path) -> Result<Self> {
+        if let Err(error) = upgrade::try_out(binary).await {
+            tracing::error!(error = format!("{error:#}"), "no upgrade; this windlass goes on");
+            return Ok(self);
+        }
+        tracing::info!(binary = %binary.display(), "going on as the binary that is there now");
+        self.stop_serving.cancel();
+        while self.serving.join_next().await.is_some() {}
+        upgrade::become_binary(binary, &self.data_dir, &self.kubeconfig, &self.sockets)?;
+        Ok(self)
     }
 
     /// Runs a part until the machine stops.
@@ -169,6 +261,7 @@ impl Machine {
         }
         self.stop_parts.cancel();
         while self.parts.join_next().await.is_some() {}
+        self.sockets.clear();
         self.stop_serving.cancel();
         while self.serving.join_next().await.is_some() {}
         match self.containers.take() {

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -54,6 +54,17 @@ impl Machine {
         Self::start_as(None, args)
     }
 
+    /// A machine that is not started yet.
+    pub(crate) fn idle(args: &[&str]) -> Self {
+        Self::make(None, args)
+    }
+
+    /// A machine with a binary of its own, which may be replaced: `windlass` in its directory.
+    pub(crate) fn start_replaceable(user: Option<&str>, args: &[&str]) -> Self {
+        let user = User::from_name(user.unwrap_or("root")).unwrap();
+        Self::start_as(Some(user.expect("no such user: run `cargo xtask test --scenarios`")), args)
+    }
+
     /// The machine of an ordinary user, who can reach neither our directories nor the binary in them.
     pub(crate) fn start_of(user: &str, args: &[&str]) -> Self {
         let user = User::from_name(user).unwrap().unwrap_or_else(|| panic!("no user {user}: run `cargo xtask test --scenarios`"));
@@ -61,6 +72,12 @@ impl Machine {
     }
 
     fn start_as(user: Option<User>, args: &[&str]) -> Self {
+        let mut machine = Self::make(user, args);
+        machine.up();
+        machine
+    }
+
+    fn make(user: Option<User>, args: &[&str]) -> Self {
         let dir = tempfile::Builder::new().prefix("windlass-test-").tempdir().unwrap();
         if let Some(user) = &user {
             std::fs::copy(env!("CARGO_BIN_EXE_windlass"), dir.path().join("windlass")).unwrap();
@@ -69,9 +86,8 @@ impl Machine {
         let registry = Registry::start(dir.path());
         let mut args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
         args.push(format!("--registry-mirror=docker.io=http://{}", registry.address));
-        let mut machine = Self { process: None, args, user, dir, _registry: registry };
-        machine.up();
-        machine
+        std::fs::create_dir(dir.path().join("tmp")).unwrap();
+        Self { process: None, args, user, dir, _registry: registry }
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -88,21 +104,31 @@ impl Machine {
 
     /// Starts the process and waits for the line that says it is ready.
     pub(crate) fn up(&mut self) {
+        let mut stdout = BufReader::new(self.begin());
+        let mut ready = String::new();
+        stdout.read_line(&mut ready).unwrap();
+        if !ready.contains("export KUBECONFIG=") {
+            panic!("windlass up did not say that it is ready, but {ready:?}:\n{}", self.log_text());
+        }
+    }
+
+    /// Starts the process; what it says on standard output is given back.
+    pub(crate) fn begin(&mut self) -> ChildStdout {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
         let mut process = self
             .command()
             .args(["up", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(self.dir().join("data"))
             .args(&self.args)
+            .env("TMPDIR", self.dir().join("tmp"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
             .unwrap();
-        let ready = BufReader::new(process.stdout.take().unwrap()).lines().next();
+        let stdout = process.stdout.take().unwrap();
         self.process = Some(process);
-        let Some(Ok(ready)) = ready else { panic!("windlass up ended before it was ready:\n{}", self.log_text()) };
-        assert!(ready.contains("export KUBECONFIG="), "unexpected first line: {ready}");
+        stdout
     }
 
     /// The binary, run by whom the machine belongs to.
@@ -140,13 +166,27 @@ impl Machine {
 
     /// The same for a machine that is to come back.
     pub(crate) fn down(&mut self) {
-        kill(self.pid(), Signal::SIGTERM).unwrap();
+        self.signal(Signal::SIGTERM);
+        let status = self.ended();
+        assert!(status.success(), "windlass up ended with {status}:\n{}", self.log_text());
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+
+    /// Whether the process has ended; [`Machine::ended`] says how.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.as_mut().unwrap().try_wait().unwrap().is_some()
+    }
+
+    /// Waits for the end of the process.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         let mut process = self.process.take().unwrap();
         let deadline = Instant::now() + STOP_PATIENCE;
         loop {
             if let Some(status) = process.try_wait().unwrap() {
-                assert!(status.success(), "windlass up ended with {status}:\n{}", self.log_text());
-                return;
+                return status;
             }
             if Instant::now() > deadline {
                 let _ = process.kill();

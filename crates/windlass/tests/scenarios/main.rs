@@ -10,6 +10,8 @@ mod machine;
 mod registry;
 mod restart;
 mod script;
+mod traces;
+mod upgrade;
 mod without_root;
 
 use machine::{Kubectl, Machine};
