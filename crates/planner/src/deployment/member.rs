@@ -89,6 +89,14 @@ impl Member {
         self.available().min(self.size())
     }
 
+    /// Those of them that the rollout may count on: none while minReadySeconds grows, as the status counts by the shorter time
+    /// until it tells of the present spec.
+    pub(super) fn dependable_available(&self) -> i32 {
+        let min_ready = |set: &ReplicaSet| set.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0);
+        let (before, after) = (min_ready(&self.seen), min_ready(self.object()));
+        if after > before || after > 0 && !self.observed() { 0 } else { self.lasting_available() }
+    }
+
     /// Whether its status tells of its present spec.
     pub(super) fn observed(&self) -> bool {
         let observed = self.seen.status.as_ref().and_then(|status| status.observed_generation).unwrap_or(0);

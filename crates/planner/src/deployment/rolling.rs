@@ -51,12 +51,12 @@ impl Rollout<'_> {
         }
         let deployment = self.deployment;
         let min_available = settings::replicas(deployment) - settings::bounds(deployment).max_unavailable;
-        let (wanted, available) = self.new.as_ref().map_or((0, 0), |new| (new.size(), new.lasting_available()));
+        let (wanted, available) = self.new.as_ref().map_or((0, 0), |new| (new.size(), new.dependable_available()));
         let all: i32 = self.members().map(Member::size).fold(0, i32::saturating_add);
         // Old pods that would be spared even if every new pod that is not available yet failed for good.
         let spare = all - min_available - (wanted - available);
         if spare > 0 {
-            let available_before: i32 = self.members().map(Member::lasting_available).fold(0, i32::saturating_add);
+            let available_before = self.old.iter().map(Member::lasting_available).fold(available, i32::saturating_add);
             self.drop_unhealthy(spare);
             self.drop_available(available_before - min_available);
         }

@@ -20,11 +20,15 @@ impl Rollout<'_> {
     pub(super) fn scale(&mut self) -> bool {
         let deployment = self.deployment;
         let replicas = settings::replicas(deployment);
+        let free = self.free();
         if let Some(only) = self.active_or_latest() {
-            only.resize(deployment, replicas, Reason::Scale);
+            // It grows as far as pods that others have not deleted yet leave room.
+            let room = only.size().saturating_add(free);
+            only.resize(deployment, replicas.min(room.max(only.size())), Reason::Scale);
             return true;
         }
-        if self.is_saturated() {
+        // Upstream does so under a pause, too: there the last step of a rollout is left to whoever ends the pause.
+        if !settings::paused(deployment) && self.is_saturated() {
             for member in self.old.iter_mut().filter(|member| member.size() > 0) {
                 member.resize(deployment, 0, Reason::Saturated);
             }
@@ -35,6 +39,18 @@ impl Rollout<'_> {
             return true;
         }
         false
+    }
+
+    /// Most pods that may exist.
+    fn allowed(&self) -> i32 {
+        let replicas = settings::replicas(self.deployment);
+        if replicas > 0 { replicas.saturating_add(settings::bounds(self.deployment).max_surge) } else { 0 }
+    }
+
+    /// How many more pods there may be, those counted that are to go and have not gone yet.
+    fn free(&self) -> i32 {
+        let occupied = self.members().map(Member::occupied).fold(0, i32::saturating_add);
+        self.allowed().saturating_sub(occupied).max(0)
     }
 
     /// The only ReplicaSet with pods, or the newest if none has any; `None` if several have.
@@ -60,12 +76,11 @@ impl Rollout<'_> {
     /// Larger ReplicaSets take larger shares; what rounding leaves goes to the largest.
     fn scale_in_proportion(&mut self) {
         let deployment = self.deployment;
-        let replicas = settings::replicas(deployment);
-        let allowed = if replicas > 0 { replicas.saturating_add(settings::bounds(deployment).max_surge) } else { 0 };
+        let (allowed, free) = (self.allowed(), self.free());
         let before = deployment.status.as_ref().and_then(|status| status.replicas).unwrap_or(0);
         let mut active: Vec<&mut Member> = self.old.iter_mut().chain(&mut self.new).filter(|member| member.size() > 0).collect();
         let total: i32 = active.iter().map(|member| member.size()).fold(0, i32::saturating_add);
-        let to_add = allowed.saturating_sub(total);
+        let to_add = allowed.saturating_sub(total).min(free);
         // They stand oldest first. Of equal size, the newer grows first and the older shrinks first.
         if to_add > 0 {
             active.reverse();

@@ -194,7 +194,7 @@ fn resize<K: Resource>(snapshot: &Snapshot<'_>, active: &[Arc<Pod>], now: Timest
         return vec![Step { action: Action::Create { pod, batches }, reason: Reason::TooFew }];
     }
     let surplus = (active.len() - wanted).min(BURST_PODS);
-    let going = first_to_go(active, snapshot.related, surplus, now).into_iter();
+    let going = first_to_go(active, snapshot.related, surplus, min_ready_seconds(snapshot.replica_set), now).into_iter();
     going.map(|pod| Step { action: Action::Delete(pod), reason: Reason::TooMany }).collect()
 }
 

@@ -18,6 +18,8 @@ struct Rank<'a> {
     assigned: bool,
     phase: u8,
     ready: bool,
+    /// Ready for minReadySeconds. Upstream does not look, and so takes an available pod while one is there that is not.
+    available: bool,
     deletion_cost: i32,
     doubled_up: Reverse<usize>,
     ready_age: u32,
@@ -27,7 +29,13 @@ struct Rank<'a> {
 }
 
 /// The `count` pods of `active` to delete. `related` are all pods under the same Deployment.
-pub fn first_to_go(active: &[Arc<Pod>], related: &[Arc<Pod>], count: usize, now: Timestamp) -> Vec<Arc<Pod>> {
+pub fn first_to_go(
+    active: &[Arc<Pod>],
+    related: &[Arc<Pod>],
+    count: usize,
+    min_ready_seconds: i32,
+    now: Timestamp,
+) -> Vec<Arc<Pod>> {
     if count == 0 {
         return Vec::new();
     }
@@ -40,12 +48,13 @@ pub fn first_to_go(active: &[Arc<Pod>], related: &[Arc<Pod>], count: usize, now:
             *crowd.entry(node).or_default() += 1;
         }
     }
-    let mut ranked: Vec<(Rank<'_>, &Arc<Pod>)> = active.iter().map(|pod| (rank(pod, &crowd, now), pod)).collect();
+    let mut ranked: Vec<(Rank<'_>, &Arc<Pod>)> =
+        active.iter().map(|pod| (rank(pod, &crowd, min_ready_seconds, now), pod)).collect();
     ranked.sort_by(|(left, _), (right, _)| left.cmp(right));
     ranked.into_iter().take(count).map(|(_, pod)| Arc::clone(pod)).collect()
 }
 
-fn rank<'a>(pod: &'a Pod, crowd: &BTreeMap<&str, usize>, now: Timestamp) -> Rank<'a> {
+fn rank<'a>(pod: &'a Pod, crowd: &BTreeMap<&str, usize>, min_ready_seconds: i32, now: Timestamp) -> Rank<'a> {
     let node = replica::node_name(pod);
     let ready = replica::is_ready(pod);
     Rank {
@@ -56,6 +65,7 @@ fn rank<'a>(pod: &'a Pod, crowd: &BTreeMap<&str, usize>, now: Timestamp) -> Rank
             _ => 2,
         },
         ready,
+        available: replica::is_available(pod, min_ready_seconds, now),
         deletion_cost: owner::annotation(&pod.metadata, DELETION_COST).and_then(|cost| cost.parse().ok()).unwrap_or(0),
         doubled_up: Reverse(node.and_then(|node| crowd.get(node)).copied().unwrap_or(0)),
         ready_age: if ready { logarithm(replica::ready_since(pod), now) } else { 0 },

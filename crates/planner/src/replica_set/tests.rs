@@ -141,9 +141,22 @@ fn the_least_valuable_pods_go_first() {
         pod("pending", json!({"status": {"phase": "Pending", "conditions": null}})),
         pod("unassigned", json!({"spec": {"nodeName": null}, "status": null})),
     ];
-    let order = first_to_go(&pods, &pods, 6, now());
+    let order = first_to_go(&pods, &pods, 6, 0, now());
     let names: Vec<&str> = order.iter().map(|pod| owner::name(&pod.metadata)).collect();
     assert_eq!(names, ["unassigned", "pending", "not-ready", "cheap", "young", "steady"]);
+}
+
+#[test]
+fn a_pod_that_is_not_available_yet_goes_before_one_that_is() {
+    let since = |time: &str| json!({"status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": time}]}});
+    let available = pod("available", since("2026-01-01T00:01:00Z"));
+    let mut lonely = Pod::clone(&pod("ready", since("2026-01-01T00:09:55Z")));
+    lonely.spec.as_mut().unwrap().node_name = Some("n2".to_owned());
+    // Its node is less crowded, which counts for less.
+    let pods = [available, Arc::new(lonely), pod("third", json!({}))];
+    let gone = |min_ready_seconds| owner::name(&first_to_go(&pods, &pods, 1, min_ready_seconds, now())[0].metadata).to_owned();
+    assert_eq!(gone(10), "ready");
+    assert_ne!(gone(0), "ready");
 }
 
 #[test]

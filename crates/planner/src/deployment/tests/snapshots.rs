@@ -259,3 +259,33 @@ fn a_replica_set_that_cannot_be_made_is_a_condition_and_an_event() {
     assert_eq!((condition.status.as_str(), condition.reason.as_deref()), ("False", Some("ReplicaSetCreateError")));
     assert_eq!(note.message, "Failed to create new replica set \"web-x\": quota");
 }
+
+fn pause(world: &mut World) {
+    world.deployment.spec.as_mut().unwrap().paused = Some(true);
+    world.changed();
+}
+
+#[test]
+fn under_a_pause_nothing_grows_into_the_place_of_pods_that_are_not_gone_yet() {
+    let mut world = World::new(web(1, json!({"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}})));
+    world.settle();
+    world.set_image("v2");
+    world.sync_deployment();
+    world.set_image("v3");
+    pause(&mut world);
+    let sizes = |world: &World| world.replica_sets.values().map(member::size_of).sum::<i32>();
+    world.sync_deployment();
+    assert_eq!((sizes(&world), world.active()), (0, 1));
+    world.settle();
+    assert_eq!((sizes(&world), world.active(), world.images()), (1, 1, vec!["v2".to_owned()]));
+}
+
+#[test]
+fn a_pause_keeps_the_old_pods_though_all_new_ones_are_there() {
+    let mut world = settled(1);
+    world.set_image("v2");
+    world.sync_deployment();
+    pause(&mut world);
+    world.settle();
+    assert_eq!(world.images(), ["v1", "v2"]);
+}
