@@ -169,15 +169,17 @@ impl<K: Clone + Eq + Hash + Ord + Send + Sync + 'static> Queue<K> {
                     None => std::future::pending().await,
                 }
             };
+            // In this order, so that a simulation can repeat it: an ended pass is always heard before it is waited on again.
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
-                () = self.changed.notified() => {}
-                () = timer => {}
                 Some(finished) = passes.join_next() => {
                     if let Err(error) = finished {
                         tracing::error!(%error, "a pass ended in panic");
                     }
                 }
+                () = self.changed.notified() => {}
+                () = timer => {}
             }
         }
     }

@@ -3,6 +3,7 @@
 //! For scale tests and for machines without namespaces. Any number of nodes share one watch and one set of tasks.
 
 mod node;
+mod options;
 mod pod;
 
 use std::{
@@ -24,8 +25,9 @@ use serde_json::{Value, json};
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+pub use self::options::{Clock, Conduct, Fate, Lapse, Options, PodName};
 use self::pod::HollowPod;
-use crate::{api, volumes::removal};
+use crate::{api, pauses::Pauses, volumes::removal};
 
 /// Requests under way at once. The embedded store commits writers that wait together in one group; beyond this
 /// many the groups grow no faster, only the queue does.
@@ -36,15 +38,17 @@ const MAX_ATTEMPTS: u32 = 8;
 /// Simulates `node_names` until `stop`: registers them, renews their leases and plays kubelet for the pods bound to them.
 ///
 /// Pods stay in the API when it ends, as they do when a real node is switched off.
-pub async fn run(client: Client, node_names: Vec<String>, stop: CancellationToken) {
+pub async fn run(client: Client, node_names: Vec<String>, options: Options, stop: CancellationToken) {
     let names: BTreeSet<String> = node_names.into_iter().collect();
     let hollow = Arc::new(Hollow {
         client: client.clone(),
         requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
         next_address: AtomicU32::new(1),
+        options: options.clone(),
     });
-    let nodes = node::keep_alive(client.clone(), names.iter().cloned().collect());
+    let nodes = node::keep_alive(client.clone(), names.iter().cloned().collect(), options.clock);
     tokio::select! {
+        biased;
         () = removal::run(client, None, |host| names.contains(host)) => {}
         () = stop.cancelled() => {}
         () = nodes => {}
@@ -58,13 +62,14 @@ struct Hollow {
     requests: Arc<Semaphore>,
     /// Pods get addresses of 10.128.0.0/9 in turn; eight million go round before one is given again.
     next_address: AtomicU32,
+    options: Options,
 }
 
 impl Hollow {
     async fn follow(self: Arc<Self>, nodes: &BTreeSet<String>) {
         let pods: Api<HollowPod> = Api::all(self.client.clone());
         let config = watcher::Config::default().fields("spec.nodeName!=").any_semantic();
-        let mut events = std::pin::pin!(watcher(pods, config).default_backoff());
+        let mut events = std::pin::pin!(watcher(pods, config).backoff(Pauses::default()));
         // A pod is asked to run once and to go once, however many events tell of it meanwhile.
         let mut started = HashSet::new();
         let mut stopped = HashSet::new();
@@ -98,20 +103,37 @@ impl Hollow {
             if !wanted {
                 continue;
             }
-            let permit = self.requests.clone().acquire_owned().await.expect("nobody closes the semaphore");
+            let fate = (self.options.conduct)(&pod.name());
+            let Some(wait) = (if going { Some(fate.gone_after) } else { fate.ready_after }) else { continue };
+            // Who waits for its time holds no permit.
+            let permit = match wait.is_zero() {
+                true => Some(self.requests.clone().acquire_owned().await.expect("nobody closes the semaphore")),
+                false => None,
+            };
             let hollow = Arc::clone(&self);
             tasks.spawn(async move {
                 let _permit = permit;
-                if going { hollow.stop(&pod).await } else { hollow.start(&pod).await }
+                tokio::time::sleep(wait).await;
+                if going { hollow.stop(&pod).await } else { hollow.start(&pod, fate.lapse).await }
             });
             while tasks.try_join_next().is_some() {}
         }
     }
 
-    async fn start(&self, pod: &HollowPod) {
+    async fn start(&self, pod: &HollowPod, lapse: Option<Lapse>) {
         let address = std::net::Ipv4Addr::from(0x0A80_0000 | (self.next_address.fetch_add(1, Ordering::Relaxed) & 0x007F_FFFF));
-        let patch = pod.running(address, api::seconds(jiff::Timestamp::now()));
-        self.insist(Method::PATCH, &format!("{}/status", pod.path()), api::STRATEGIC, &patch).await;
+        let status = format!("{}/status", pod.path());
+        self.insist(Method::PATCH, &status, api::STRATEGIC, &pod.running(address, self.now())).await;
+        if let Some(lapse) = lapse {
+            for (pause, ready) in [(lapse.after, false), (lapse.lasts, true)] {
+                tokio::time::sleep(pause).await;
+                self.insist(Method::PATCH, &status, api::STRATEGIC, &pod.readiness(ready, self.now())).await;
+            }
+        }
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        api::seconds((self.options.clock)())
     }
 
     async fn stop(&self, pod: &HollowPod) {

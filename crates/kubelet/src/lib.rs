@@ -14,6 +14,7 @@ pub mod node;
 mod objects;
 pub mod oci_runtime;
 mod paths;
+mod pauses;
 mod pod;
 mod probes;
 pub mod runtime;

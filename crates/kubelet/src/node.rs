@@ -68,7 +68,7 @@ async fn keep_lease(kubelet: &Kubelet, uid: &str) {
     loop {
         interval.tick().await;
         let mut pause = Duration::from_millis(100);
-        while let Err(error) = lease::renew(&kubelet.client, &kubelet.options.node_name, Some(uid)).await {
+        while let Err(error) = lease::renew(&kubelet.client, &kubelet.options.node_name, Some(uid), Timestamp::now()).await {
             tracing::debug!(%error, "renewing the node's lease");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(5));

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
 use crate::{Entry, Revision};
 
 /// Keys with a time to live, soonest first. A key that was written again is told apart by its revision.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Expiries {
     heap: BinaryHeap<Reverse<(u64, Arc<str>, Revision)>>,
 }

@@ -5,11 +5,12 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    pin::pin,
     sync::{Arc, PoisonError, RwLock},
 };
 
 use futures::{StreamExt as _, stream};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::{Change, Entry, Error, Event, Expect, Page, Range, Revision, Signal, Watch};
 
@@ -40,8 +41,8 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct History {
     state: RwLock<State>,
-    /// Tells watchers that there is something new.
-    newest: watch::Sender<Revision>,
+    /// Tells watchers that there is something new, in the order in which they began to wait.
+    changed: Notify,
 }
 
 impl State {
@@ -117,7 +118,13 @@ fn bytes_of(event: &Event) -> usize {
 impl History {
     pub(crate) fn new(entries: BTreeMap<Arc<str>, Entry>, newest: Revision) -> Arc<Self> {
         let state = State { entries, newest, ..State::default() };
-        Arc::new(Self { state: RwLock::new(state), newest: watch::Sender::new(newest) })
+        Arc::new(Self { state: RwLock::new(state), changed: Notify::new() })
+    }
+
+    /// The same entries at the same revision, with nothing of how they came to be.
+    pub(crate) fn fork(&self) -> Arc<Self> {
+        let state = self.read();
+        Self::new(state.entries.clone(), state.newest)
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
@@ -166,9 +173,8 @@ impl History {
         for write in staged {
             state.record(write);
         }
-        let newest = state.newest;
         drop(state);
-        self.newest.send_replace(newest);
+        self.changed.notify_waiters();
     }
 
     pub(crate) fn list(&self, range: &Range) -> Result<Page, Error> {
@@ -195,14 +201,8 @@ impl History {
 
     pub(crate) fn watch(self: &Arc<Self>, prefix: &str, after: Revision) -> Result<Watch, Error> {
         self.read().check(after)?;
-        let cursor = Cursor {
-            history: self.clone(),
-            newest: self.newest.subscribe(),
-            prefix: prefix.to_owned(),
-            seen: after,
-            reported: None,
-            ready: VecDeque::new(),
-        };
+        let cursor =
+            Cursor { history: self.clone(), prefix: prefix.to_owned(), seen: after, reported: None, ready: VecDeque::new() };
         Ok(stream::unfold(Some(cursor), Cursor::next).boxed())
     }
 }
@@ -211,7 +211,6 @@ impl History {
 #[derive(Debug)]
 struct Cursor {
     history: Arc<History>,
-    newest: watch::Receiver<Revision>,
     prefix: String,
     seen: Revision,
     /// The last revision that the receiver knows to be covered.
@@ -227,8 +226,10 @@ impl Cursor {
                 cursor.reported = Some(event.revision);
                 return Some((Ok(Signal::Event(event)), Some(cursor)));
             }
-            // Marked as seen before reading, so that a write in between wakes us again.
-            cursor.newest.borrow_and_update();
+            let history = Arc::clone(&cursor.history);
+            // Waiting begins before reading, so that a write in between wakes us.
+            let mut changed = pin!(history.changed.notified());
+            changed.as_mut().enable();
             match cursor.read() {
                 Err(error) => return Some((Err(error), None)),
                 Ok(true) => {}
@@ -236,7 +237,7 @@ impl Cursor {
                     cursor.reported = Some(cursor.seen);
                     return Some((Ok(Signal::Progress(cursor.seen)), Some(cursor)));
                 }
-                Ok(false) => cursor.newest.changed().await.ok()?,
+                Ok(false) => changed.await,
             }
         }
     }

@@ -50,6 +50,13 @@ impl Memory {
         Self { history: History::new(BTreeMap::new(), 0), writer: Mutex::default(), clock: Box::new(clock) }
     }
 
+    /// A store with the same entries at the same revision, on a clock of its own and without history: what was read here can be
+    /// read there, what is written there does not show here.
+    pub fn fork(&self, clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        let expiries = self.writer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Self { history: self.history.fork(), writer: Mutex::new(expiries), clock: Box::new(clock) }
+    }
+
     fn apply(&self, key: &str, expect: Expect, change: &Change) -> Result<Entry, Error> {
         let mut expiries = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let now_ms = (self.clock)();
@@ -98,5 +105,23 @@ impl Store for Memory {
 
     async fn revision(&self) -> Result<Revision, Error> {
         Ok(self.history.newest())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_fork_goes_its_own_way_from_the_same_revision() {
+        let put = |text: &'static str| Change::Put(text.into(), None);
+        let store = Memory::new();
+        let first = store.write("/a", Expect::Absent, put("1")).await.unwrap();
+        let fork = store.fork(system_clock_ms);
+        let second = fork.write("/a", Expect::Revision(first.mod_revision), put("2")).await.unwrap();
+        assert_eq!(second.mod_revision, first.mod_revision + 1);
+        assert_eq!(fork.get("/a").await.unwrap(), Some(second));
+        assert_eq!(store.get("/a").await.unwrap(), Some(first));
+        assert_eq!(store.revision().await.unwrap(), 1);
     }
 }

@@ -5,12 +5,16 @@ mod follow;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::{Arc, PoisonError, RwLock},
+    pin::pin,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use windlass_planner::owner;
 
@@ -73,7 +77,9 @@ pub(crate) struct Cache<K> {
     indexer: Indexer<K>,
     listeners: RwLock<Vec<Listener<K>>>,
     /// Newest revision that the view holds; 0 until the first list is in.
-    seen: watch::Sender<u64>,
+    seen: AtomicU64,
+    /// Told when that grows; who waits for it is woken in the order in which they began to.
+    grown: Notify,
 }
 
 struct State<K> {
@@ -83,7 +89,7 @@ struct State<K> {
 
 impl<K> fmt::Debug for Cache<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cache").field("seen", &*self.seen.borrow()).finish_non_exhaustive()
+        f.debug_struct("Cache").field("seen", &self.seen).finish_non_exhaustive()
     }
 }
 
@@ -94,7 +100,8 @@ impl<K: Object> Cache<K> {
             state: RwLock::new(State { objects: BTreeMap::new(), indices: BTreeMap::new() }),
             indexer,
             listeners: RwLock::new(Vec::new()),
-            seen: watch::Sender::new(0),
+            seen: AtomicU64::new(0),
+            grown: Notify::new(),
         })
     }
 
@@ -112,6 +119,7 @@ impl<K: Object> Cache<K> {
             Update::Bookmark { revision } => self.advance(revision),
         };
         tokio::select! {
+            biased;
             () = stop.cancelled() => {}
             () = follow(&source, sink) => {}
         }
@@ -119,8 +127,14 @@ impl<K: Object> Cache<K> {
 
     /// Waits until the view holds everything up to `revision`.
     pub(crate) async fn reached(&self, revision: u64) {
-        // The sender lives in `self`, so this cannot fail.
-        let _ = self.seen.subscribe().wait_for(|seen| *seen >= revision.max(1)).await;
+        loop {
+            let mut grown = pin!(self.grown.notified());
+            grown.as_mut().enable();
+            if self.seen.load(Ordering::Acquire) >= revision.max(1) {
+                return;
+            }
+            grown.await;
+        }
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<Arc<K>> {
@@ -152,11 +166,9 @@ impl<K: Object> Cache<K> {
     }
 
     fn advance(&self, revision: u64) {
-        self.seen.send_if_modified(|seen| {
-            let newer = revision > *seen;
-            *seen = revision.max(*seen);
-            newer
-        });
+        if self.seen.fetch_max(revision, Ordering::AcqRel) < revision {
+            self.grown.notify_waiters();
+        }
     }
 
     fn set(&self, mut object: K, revision: u64) {

@@ -48,7 +48,12 @@ impl Machine {
         if nodes > 0 {
             let names = (1..=nodes).map(|number| format!("node-{number}")).collect();
             let client = Client::new(machine.server.in_process("system:node"), "default");
-            machine.tasks.spawn(windlass_kubelet::hollow::run(client, names, machine.stop.clone()));
+            machine.tasks.spawn(windlass_kubelet::hollow::run(
+                client,
+                names,
+                windlass_kubelet::hollow::Options::default(),
+                machine.stop.clone(),
+            ));
         }
         // Pods can be made from now on.
         machine.until("default", |account: Option<&ServiceAccount>| account.is_some()).await;

@@ -8,21 +8,22 @@ use jiff::Timestamp;
 use kube::Client;
 use serde_json::{Value, json};
 
+use super::Clock;
 use crate::{api, node::lease};
 
 /// Nodes registered, or leases renewed, at once.
 const CONCURRENCY: usize = 16;
 
 /// Keeps `names` registered and alive for as long as it is polled.
-pub(super) async fn keep_alive(client: Client, names: Vec<String>) {
+pub(super) async fn keep_alive(client: Client, names: Vec<String>, clock: Clock) {
     let each = |action: Action| {
-        let client = client.clone();
+        let (client, clock) = (client.clone(), Clock::clone(&clock));
         stream::iter(names.clone()).for_each_concurrent(CONCURRENCY, move |name| {
-            let client = client.clone();
+            let (client, clock) = (client.clone(), Clock::clone(&clock));
             async move {
                 match action {
-                    Action::Register => register(&client, &name).await,
-                    Action::Renew => renew(&client, &name).await,
+                    Action::Register => register(&client, &name, &clock).await,
+                    Action::Renew => renew(&client, &name, clock()).await,
                 }
             }
         })
@@ -43,10 +44,10 @@ enum Action {
 }
 
 /// Creates the node (one that exists is left as it is) and posts its status, until both worked.
-async fn register(client: &Client, name: &str) {
+async fn register(client: &Client, name: &str, clock: &Clock) {
     let mut delay = Duration::from_millis(20);
     loop {
-        match post(client, name).await {
+        match post(client, name, clock()).await {
             Ok(()) => return,
             Err(error) => tracing::debug!(%error, name, "registering a hollow node"),
         }
@@ -55,17 +56,17 @@ async fn register(client: &Client, name: &str) {
     }
 }
 
-async fn post(client: &Client, name: &str) -> Result<(), api::Error> {
+async fn post(client: &Client, name: &str, now: Timestamp) -> Result<(), api::Error> {
     match api::send(client, Method::POST, "/api/v1/nodes", api::JSON, &node(name)).await {
         Err(error) if !error.is_conflict() => return Err(error),
         _ => {}
     }
-    let status = json!({ "status": status(name, api::seconds(Timestamp::now())) });
+    let status = json!({ "status": status(name, api::seconds(now)) });
     api::send(client, Method::PATCH, &format!("/api/v1/nodes/{name}/status"), api::STRATEGIC, &status).await
 }
 
-async fn renew(client: &Client, name: &str) {
-    if let Err(error) = lease::renew(client, name, None).await {
+async fn renew(client: &Client, name: &str, now: Timestamp) {
+    if let Err(error) = lease::renew(client, name, None, now).await {
         tracing::debug!(%error, name, "renewing the lease of a hollow node");
     }
 }

@@ -8,6 +8,8 @@ use kube::Resource;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::PodName;
+
 /// A pod, in part.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct HollowPod {
@@ -71,6 +73,13 @@ impl HollowPod {
         self.metadata.uid.as_deref().unwrap_or_default()
     }
 
+    pub(super) fn name(&self) -> PodName<'_> {
+        PodName {
+            uid: self.uid(),
+            image: self.spec.containers.first().map(|container| container.image.as_str()).unwrap_or_default(),
+        }
+    }
+
     /// Whether nothing has been said about it yet.
     pub(super) fn is_new(&self) -> bool {
         self.status.phase.as_deref().is_none_or(|phase| phase == "Pending")
@@ -106,6 +115,14 @@ impl HollowPod {
             status["initContainerStatuses"] = init.into();
         }
         json!({ "metadata": { "uid": self.uid() }, "status": status })
+    }
+
+    /// The status patch by which it loses or regains readiness.
+    pub(super) fn readiness(&self, ready: bool, now: Timestamp) -> Value {
+        let status = if ready { "True" } else { "False" };
+        let conditions =
+            ["Ready", "ContainersReady"].map(|kind| json!({ "type": kind, "status": status, "lastTransitionTime": now }));
+        json!({ "metadata": { "uid": self.uid() }, "status": { "conditions": conditions } })
     }
 
     /// Running, or (an init container that is no sidecar) completed.

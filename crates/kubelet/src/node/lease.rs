@@ -18,8 +18,8 @@ const PATH: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leas
 ///
 /// # Errors
 /// When the API server refused or did not answer; the next renewal may succeed.
-pub(crate) async fn renew(client: &Client, node: &str, uid: Option<&str>) -> Result<(), api::Error> {
-    let now = format!("{:.6}", Timestamp::now());
+pub(crate) async fn renew(client: &Client, node: &str, uid: Option<&str>, now: Timestamp) -> Result<(), api::Error> {
+    let now = format!("{now:.6}");
     let spec = json!({ "holderIdentity": node, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": now });
     let patch = json!({ "spec": spec });
     match api::send(client, Method::PATCH, &format!("{PATH}/{node}"), api::MERGE, &patch).await {

@@ -12,7 +12,7 @@ use kube::{
 use serde_json::json;
 use windlass_planner::volume;
 
-use crate::api;
+use crate::{api, pauses::Pauses};
 
 /// A directory that cannot be removed is tried again after this long: somebody may still hold it.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -21,11 +21,12 @@ const AGAIN: Duration = Duration::from_secs(10);
 /// `directory` below which they are, nothing is on any disk.
 pub(crate) async fn run(client: Client, directory: Option<PathBuf>, is_here: impl Fn(&str) -> bool) {
     let volumes: Api<PersistentVolume> = Api::all(client.clone());
-    let mut events = std::pin::pin!(watcher(volumes, watcher::Config::default()).default_backoff());
+    let mut events = std::pin::pin!(watcher(volumes, watcher::Config::default()).backoff(Pauses::default()));
     let mut stubborn: Vec<PersistentVolume> = Vec::new();
     loop {
         let due = tokio::time::sleep(AGAIN);
         let waiting = tokio::select! {
+            biased;
             event = events.next() => match event {
                 Some(Ok(watcher::Event::Apply(volume) | watcher::Event::InitApply(volume))) => vec![volume],
                 Some(_) => continue,

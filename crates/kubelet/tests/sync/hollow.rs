@@ -11,6 +11,7 @@ use kube::{
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
+use windlass_kubelet::hollow::Options;
 
 use crate::world::{api_server, condition};
 
@@ -18,7 +19,12 @@ use crate::world::{api_server, condition};
 async fn pods_run_and_stop_at_once() {
     let client = api_server().await;
     let stop = CancellationToken::new();
-    let nodes = tokio::spawn(windlass_kubelet::hollow::run(client.clone(), vec!["n1".into(), "n2".into()], stop.clone()));
+    let nodes = tokio::spawn(windlass_kubelet::hollow::run(
+        client.clone(),
+        vec!["n1".into(), "n2".into()],
+        Options::default(),
+        stop.clone(),
+    ));
     let pods: Api<Pod> = Api::namespaced(client.clone(), "default");
     for (name, node) in [("a", "n1"), ("b", "n2"), ("c", "n1")] {
         let spec = json!({ "nodeName": node, "containers": [{ "name": "web", "image": "nginx" }] });

@@ -251,7 +251,7 @@ impl Machine {
         }
         let client = self.client("system:nodes");
         let names = (0..nodes).map(|number| format!("hollow-{number}")).collect();
-        self.run(|stop| windlass_kubelet::hollow::run(client, names, stop));
+        self.run(|stop| windlass_kubelet::hollow::run(client, names, windlass_kubelet::hollow::Options::default(), stop));
     }
 
     /// Stops everything, pods first, and leaves nothing of the machine behind but its data.
