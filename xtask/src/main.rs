@@ -6,6 +6,7 @@ mod fixtures;
 mod install;
 mod process;
 mod schema;
+mod sim;
 mod test;
 mod tidy;
 
@@ -21,6 +22,8 @@ enum Task {
     Tidy(tidy::Options),
     /// Measures the figures of the project.
     Bench(bench::Options),
+    /// Simulates rollouts under faults.
+    Sim(sim::Options),
     /// Makes the images of the scenarios and pushes them into a local registry.
     Fixtures(fixtures::Options),
     /// Writes the table of API facts that windlass-api embeds.
@@ -42,6 +45,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Test(options) => test::run(&options),
         Task::Tidy(options) => tidy::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Sim(options) => sim::run(&options),
         Task::Fixtures(options) => fixtures::run(&options),
         Task::Schema(options) => schema::run(&options),
     }

@@ -10,18 +10,21 @@ use anyhow::{Context as _, Result};
 use crate::{
     fixtures, install,
     process::{execute, output},
-    tidy,
+    sim, tidy,
 };
 
 /// Which tests to run; all by default.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Only formatting, lints, walls and documentation.
-    #[arg(long, conflicts_with_all = ["crates", "scenarios"])]
+    #[arg(long, conflicts_with_all = ["crates", "sim", "scenarios"])]
     lints: bool,
     /// Only the tests of the crates.
-    #[arg(long, conflicts_with = "scenarios")]
+    #[arg(long, conflicts_with_all = ["sim", "scenarios"])]
     crates: bool,
+    /// Only a fresh batch of simulated rollouts.
+    #[arg(long, conflicts_with = "scenarios")]
+    sim: bool,
     /// Only the scenarios: real kubectl, real containers, a real registry.
     #[arg(long)]
     scenarios: bool,
@@ -35,7 +38,7 @@ pub(crate) fn run_lints() -> Result<()> {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let all = !(options.lints || options.crates || options.scenarios);
+    let all = !(options.lints || options.crates || options.sim || options.scenarios);
     install::packages()?;
     if all || options.lints {
         run_lints()?;
@@ -46,6 +49,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     environment.extend(kubectls.current.map(|path| ("WINDLASS_TEST_KUBECTL", path)));
     if all || options.crates {
         execute(cargo().args(["test", "--workspace", "--exclude", "windlass"]).envs(environment.clone()))?;
+    }
+    if all || options.sim {
+        sim::run_fresh()?;
     }
     if all || options.scenarios {
         install::users()?;

@@ -33,4 +33,5 @@ mod token;
 mod verb;
 
 pub use options::{Cidr, Clock, NoNodes, NoRoutes, Nodes, Options, Random, Routes, StaticToken, SystemClock, SystemRandom};
+pub use registry::record::stored_json;
 pub use server::{ApiServer, Error};

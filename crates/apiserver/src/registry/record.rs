@@ -54,6 +54,11 @@ pub(crate) fn stored(entry: &Entry) -> &[u8] {
     entry.value.get(HEADER_BYTES..).unwrap_or_default()
 }
 
+/// The JSON of a stored object, without its `resourceVersion`: for whoever looks into the store past the API, as a simulation does.
+pub fn stored_json(entry: &Entry) -> &[u8] {
+    stored(entry)
+}
+
 /// Appends the object as clients read it.
 pub(crate) fn append_json(out: &mut BytesMut, entry: &Entry, revision: Revision) {
     let json = stored(entry);

@@ -1,0 +1,75 @@
+//! A Deployment never takes so many available pods away that fewer than `replicas - maxUnavailable` are left.
+//!
+//! Available are pods that are neither finished nor marked for deletion, and ready for `minReadySeconds`. What is asked for is that
+//! bound, except:
+//!
+//! - There cannot be more than there were: a Deployment that grows, or begins, owes its bound only once it has reached it and the
+//!   controllers know ([`Known`]).
+//! - A pod that is lost without the controllers' doing (it fails, its node goes silent, the user deletes it) lowers what is asked for
+//!   by one until the controllers know of it and have made good.
+//! - When the user lowers the bound it is lower at once. When the user scales down in the middle of a rollout, every ReplicaSet
+//!   gives up its share, whether its pods are available or not, as upstream has it: so many fewer are asked for until the
+//!   controllers know of everything again.
+//! - When a longer `minReadySeconds` makes pods unavailable, they were not taken away. Under Recreate nothing is asked for.
+//!
+//! [`Known`]: super::Known
+
+use std::collections::BTreeMap;
+
+use super::{Checker, Moment};
+use crate::{
+    actor::Actor,
+    scene::{Change, Pod},
+};
+
+/// By uid of a Deployment: how many pods are to be available.
+#[derive(Debug, Default)]
+pub(crate) struct Available {
+    least: BTreeMap<String, usize>,
+}
+
+impl Checker for Available {
+    fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {
+        let scene = moment.scene;
+        for (uid, known) in &moment.known {
+            self.least.insert(uid.clone(), known.deployment.bounds.least.min(known.available));
+        }
+        if let Some(uid) = loser(moment)
+            && let Some(least) = self.least.get_mut(&uid)
+        {
+            *least = least.saturating_sub(1);
+        }
+        if let Change::Deployment(Some(before), Some(after)) = moment.change
+            && let Some(least) = self.least.get_mut(&after.meta.uid)
+            && scene.replica_sets_of(&after.meta.uid).filter(|set| set.size > 0).count() > 1
+        {
+            *least = least.saturating_sub(before.bounds.most.saturating_sub(after.bounds.most));
+        }
+        let excused = matches!(moment.change, Change::ReplicaSet(Some(before), Some(after))
+            if before.min_ready_seconds != after.min_ready_seconds || before.meta.controller != after.meta.controller);
+        for deployment in scene.deployments.values().filter(|deployment| !deployment.meta.going) {
+            let set = deployment.bounds.least;
+            let available = scene.available(&deployment.meta.uid, moment.now);
+            let least = self.least.entry(deployment.meta.uid.clone()).or_insert(0);
+            *least = set.min(*least);
+            if excused {
+                *least = available.min(*least);
+            }
+            if available < *least {
+                return Err(format!("{} has {available} available pods, at least {least} are due", deployment.meta.name));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Uid of the Deployment that has just lost an available pod without the controllers' doing.
+fn loser(moment: &Moment<'_>) -> Option<String> {
+    let Change::Pod(Some(before), after) = moment.change else { return None };
+    let set = moment.scene.replica_sets.values().find(|set| before.meta.is_owned_by(&set.meta.uid))?;
+    let available = |pod: &Pod| pod.is_available(set.min_ready_seconds, moment.now);
+    let lost = available(before) && !after.as_ref().is_some_and(available);
+    // The controllers take a pod away by marking or deleting it; that they call one unready is not their doing.
+    let taken = moment.actor == Actor::Controllers && after.as_ref().is_none_or(|pod| pod.meta.going);
+    (lost && !taken).then(|| set.meta.controller.clone()).flatten()
+}
