@@ -1,6 +1,7 @@
 //! The holder: a small process that owns the machine's namespaces and its published ports, and outlives the main process.
 
 mod egress;
+mod health;
 mod host;
 mod http;
 mod names;
@@ -32,7 +33,7 @@ pub(crate) use host::{HostSocket, HostThread};
 pub(crate) use http::BOUNDS_MILLISECONDS;
 pub(crate) use process::log;
 pub use process::run_if_internal;
-pub use protocol::{HttpBackend, HttpCounts, HttpPort, HttpRoute, Protocol, PublishFailure, PublishedPort, Status};
+pub use protocol::{HealthCheck, HttpBackend, HttpCounts, HttpPort, HttpRoute, Protocol, PublishFailure, PublishedPort, Status};
 use protocol::{Request, Response, VERSION};
 
 use crate::dns::NameChanges;
@@ -244,6 +245,13 @@ impl Holder {
     pub(crate) async fn tell_names(&self, names: NameChanges) -> Result<(), HolderError> {
         let data_dir = self.inner.data_dir.clone();
         let answer = tokio::task::spawn_blocking(move || ask(dial(&data_dir)?, &Request::Names { names }));
+        answer.await.map_err(|error| HolderError::Talk(std::io::Error::other(error)))?.map(drop)
+    }
+
+    /// Makes `checks` the whole set of health checks.
+    pub(crate) async fn set_health_checks(&self, checks: Vec<HealthCheck>) -> Result<(), HolderError> {
+        let data_dir = self.inner.data_dir.clone();
+        let answer = tokio::task::spawn_blocking(move || ask(dial(&data_dir)?, &Request::Health { checks }));
         answer.await.map_err(|error| HolderError::Talk(std::io::Error::other(error)))?.map(drop)
     }
 

@@ -1,5 +1,6 @@
 //! Services in the kernel: what the API says in, one transaction for what changed out.
 
+mod health;
 mod http;
 mod members;
 mod publish;
@@ -22,7 +23,8 @@ use k8s_openapi::api::{
 };
 use windlass_api::names::{LABEL_CONTROLLER_REVISION_HASH, LABEL_POD_TEMPLATE_HASH, LABEL_SERVICE_NAME};
 use windlass_planner::proxy::{
-    Acknowledged, Departures, Machine as PlannedMachine, Publication, Route, RouteKey, ServiceKey, ServicePlan, plan, slices_of,
+    Acknowledged, Departures, Health, Machine as PlannedMachine, Publication, Route, RouteKey, ServiceKey, ServicePlan, plan,
+    slices_of,
 };
 
 use crate::{Addresses, Holder, Machine, netfilter::NetfilterSocket};
@@ -270,6 +272,12 @@ impl Proxy {
     #[must_use]
     pub fn publications(&self) -> Vec<Publication> {
         self.plans.values().flat_map(|plan| plan.publications.iter().cloned()).collect()
+    }
+
+    /// Health checks that Services ask for, in order of their names.
+    #[must_use]
+    pub fn health(&self) -> Vec<Health> {
+        self.plans.values().filter_map(|plan| plan.health.clone()).collect()
     }
 
     /// The Service with this key.

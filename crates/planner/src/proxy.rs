@@ -148,6 +148,17 @@ pub struct HttpRoute {
     pub split: BTreeMap<String, u32>,
 }
 
+/// A health check by which a load balancer learns whether this machine has endpoints of a Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// The Service.
+    pub service: ServiceKey,
+    /// Port on the host.
+    pub port: u16,
+    /// Endpoints of this node that may be sent to.
+    pub local_endpoints: usize,
+}
+
 /// A port that the host is to have open for a Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {

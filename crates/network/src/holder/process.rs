@@ -25,6 +25,7 @@ use tokio::{
 
 use super::{
     LOCK, SOCKET, egress,
+    health::HealthChecks,
     host::HostThread,
     http::HttpPath,
     names::Names,
@@ -120,7 +121,13 @@ async fn serve(host: HostThread) -> Result<(), SetupError> {
     let relay = Relay::new(host.clone());
     let (outward, egress_port) = step("listen for connections to the outside", egress::listen().await)?;
     drop(tokio::task::spawn_local(egress::carry(outward, host.clone(), relay.shared())));
-    let mut work = Work { http: HttpPath::new(relay.shared()), names: Names::new(host), relay, egress_port };
+    let mut work = Work {
+        http: HttpPath::new(relay.shared()),
+        names: Names::new(host.clone()),
+        health: HealthChecks::new(host),
+        relay,
+        egress_port,
+    };
     // Having a handler keeps the default action, death, away.
     let _interrupt = step("ignore SIGINT", signal(SignalKind::interrupt()))?;
     let _hangup = step("ignore SIGHUP", signal(SignalKind::hangup()))?;
@@ -163,6 +170,7 @@ struct Work {
     relay: Relay,
     http: HttpPath,
     names: Names,
+    health: HealthChecks,
     egress_port: u16,
 }
 
@@ -175,6 +183,7 @@ impl Work {
                 Err(error) => Response { error: Some(error.to_string()), ..Response::default() },
             },
             Request::HttpCounts => Response { counts: self.http.counts(), ..Response::default() },
+            Request::Health { checks } => Response { error: self.health.set(checks).await.err(), ..Response::default() },
             Request::Names { names } => {
                 self.names.take_in(names);
                 Response::default()

@@ -100,6 +100,19 @@ pub struct HttpPort {
     pub port: u16,
 }
 
+/// A port of the host on which a load balancer asks whether this node has endpoints of a Service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// Address and port on the host.
+    pub listen: SocketAddr,
+    /// Namespace of the Service.
+    pub namespace: String,
+    /// Name of the Service.
+    pub name: String,
+    /// Endpoints on this node that may be sent to.
+    pub local_endpoints: usize,
+}
+
 /// What became of the requests of one route that went to one revision, since the route is there.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpCounts {
@@ -123,6 +136,7 @@ pub(super) enum Request {
     Publish { ports: Vec<PublishedPort> },
     Http { routes: Vec<HttpRoute> },
     HttpCounts,
+    Health { checks: Vec<HealthCheck> },
     Names { names: NameChanges },
     Status,
     Stop,

@@ -8,7 +8,7 @@ use kube::Client;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
-use windlass_planner::proxy::ServiceKey;
+use windlass_planner::proxy::{Health, ServiceKey};
 
 use super::{
     Proxy, Routed, Settled,
@@ -63,7 +63,7 @@ pub async fn run(
     let proxy = Proxy::open(&machine, Some(holder.clone()), addresses.clone(), &options.node).await;
     let proxy = proxy.map_err(RunError::Open)?;
     let names = Names::default();
-    let (wanted, wants) = watch::channel(Vec::new());
+    let ((wanted, wants), (health, healths)) = (watch::channel(Vec::new()), watch::channel(Vec::new()));
     let mut tasks = JoinSet::new();
     tasks.spawn(dns::tell(holder.clone(), addresses.clone(), names.clone()));
     tasks.spawn(dns::announce(client.clone(), addresses));
@@ -73,11 +73,12 @@ pub async fn run(
         names,
         incomplete: KINDS.into(),
         wanted,
+        health,
         heard: 0,
         routed: options.routed,
     };
     let mut heard = watch(&client);
-    let mut publishing = Some((client, holder, options.publish_address, wants));
+    let mut publishing = Some((client, holder, options.publish_address, wants, healths));
     let mut wake = Wake::Never;
     loop {
         tokio::select! {
@@ -97,8 +98,9 @@ pub async fn run(
         }
         wake = routing.settle(&mut tasks).await?;
         // Published ports of an earlier run stay until it is known what is wanted.
-        if let Some((client, holder, address, wants)) = publishing.take() {
+        if let Some((client, holder, address, wants, healths)) = publishing.take() {
             info!("Services are routed");
+            tasks.spawn(super::health::keep(holder.clone(), address, healths));
             tasks.spawn(publish(client, holder, address, wants));
         }
     }
@@ -135,6 +137,7 @@ struct Routing {
     incomplete: BTreeSet<&'static str>,
     names: Names,
     wanted: watch::Sender<Vec<Wanted>>,
+    health: watch::Sender<Vec<Health>>,
     /// Newest revision of a Service that was taken in.
     heard: u64,
     routed: Routed,
@@ -194,6 +197,8 @@ impl Routing {
                 tasks.spawn(acknowledge(self.client.clone(), pod, stays, now));
             }
         }
+        let health = proxy.health();
+        self.health.send_if_modified(|current| std::mem::replace(current, health.clone()) != health);
         let wanted = proxy.publications().into_iter().filter_map(|publication| {
             let service = proxy.find_service(&publication.service)?.clone();
             Some(Wanted { publication, service })

@@ -224,6 +224,39 @@ fn a_taken_port_is_an_event_and_opens_when_it_is_free() {
 }
 
 #[test]
+fn a_load_balancer_may_ask_whether_there_are_endpoints() {
+    on_own_host(async {
+        let (world, api) = (World::new().await, Api::default());
+        let pod = world.pod("a").await;
+        let ports = json!([{ "port": 8000, "nodePort": 30080 }]);
+        let spec =
+            json!({ "type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 30099, "ports": ports });
+        api.put("services", service(spec));
+        let running = Running::start(&world, &api);
+        let health = || async {
+            let ask = || -> std::io::Result<String> {
+                let mut stream = TcpStream::connect((HOST, 30099))?;
+                std::io::Write::write_all(&mut stream, b"GET /healthz HTTP/1.0\r\n\r\n")?;
+                std::io::read_to_string(&mut stream)
+            };
+            let asked = tokio::task::spawn_blocking(move || std::iter::repeat_with(ask).find_map(Result::ok));
+            asked.await.unwrap().unwrap()
+        };
+        let none = health().await;
+        assert!(none.starts_with("HTTP/1.0 503 ") && none.contains("\"localEndpoints\": 0,"), "{none}");
+        let mut here = slice(&[("a", &pod)]);
+        here["endpoints"][0]["nodeName"] = json!("here");
+        api.put("endpointslices", here);
+        let mut one = none;
+        while one.starts_with("HTTP/1.0 503 ") {
+            one = health().await;
+        }
+        assert!(one.starts_with("HTTP/1.0 200 ") && one.contains("\"name\": \"web\"\n\t},\n\t\"localEndpoints\": 1,"), "{one}");
+        running.stop().await;
+    });
+}
+
+#[test]
 fn a_load_balancer_is_told_where_it_is() {
     on_own_host(async {
         let (world, api) = (World::new().await, Api::default());

@@ -10,7 +10,7 @@ use k8s_openapi::api::{
 use windlass_api::names::ANNOTATION_SPLIT;
 
 use super::{
-    Departures, Frontend, HttpRoute, Publication, Route, RouteKey, Scope, ServiceKey, Transport,
+    Departures, Frontend, Health, HttpRoute, Publication, Route, RouteKey, Scope, ServiceKey, Transport,
     endpoints::{Selection, select},
 };
 
@@ -35,6 +35,8 @@ pub struct ServicePlan {
     pub routes: Vec<Route>,
     /// Ports of the host, in order.
     pub publications: Vec<Publication>,
+    /// For a load balancer that keeps traffic on its node.
+    pub health: Option<Health>,
     /// When the plan changes by itself.
     pub wake_at: Option<Timestamp>,
 }
@@ -69,7 +71,18 @@ pub fn plan(
             plan.routes[first..].iter_mut().for_each(|route| route.http.clone_from(&http));
         }
     }
+    plan.health = health(&key, spec, &plan.routes);
     plan
+}
+
+/// Endpoints here are those that clients outside are led to, since they are led to no others.
+fn health(service: &ServiceKey, spec: &ServiceSpec, routes: &[Route]) -> Option<Health> {
+    let is_asked = spec.type_.as_deref() == Some("LoadBalancer") && spec.external_traffic_policy.as_deref() == Some("Local");
+    let port = spec.health_check_node_port.and_then(|port| u16::try_from(port).ok()).filter(|&port| port != 0 && is_asked)?;
+    let both = spec.internal_traffic_policy.as_deref() == Some("Local");
+    let outside = routes.iter().filter(|route| both || route.key.scope == Scope::External);
+    let addresses: BTreeSet<_> = outside.flat_map(|route| &route.backends).map(|backend| backend.address).collect();
+    Some(Health { service: service.clone(), port, local_endpoints: addresses.len() })
 }
 
 fn plan_port(
