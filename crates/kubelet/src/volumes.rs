@@ -146,7 +146,7 @@ async fn give(path: &Path, group: u32, pod: &Pod) -> Result<(), String> {
         return Ok(());
     }
     let path = path.to_owned();
-    let given = tokio::task::spawn_blocking(move || ownership::give_to_group(&path, group)).await;
+    let given = tokio::task::spawn_blocking(move || ownership::give_to_group(&path, group, true)).await;
     given.map_err(|error| error.to_string())?.map_err(|error| format!("applyFSGroup failed: {error}"))
 }
 
@@ -188,7 +188,7 @@ fn empty_dir(path: &Path, source: &EmptyDirVolumeSource, group: Option<u32>) -> 
         mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some(options.as_str()))?;
     }
     fs::set_permissions(path, fs::Permissions::from_mode(0o777))?;
-    group.map_or(Ok(()), |group| ownership::give_to_group(path, group))
+    group.map_or(Ok(()), |group| ownership::give_to_group(path, group, true))
 }
 
 fn is_mount_point(path: &Path) -> io::Result<bool> {

@@ -9,7 +9,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::{PermissionsExt, chown, symlink},
     path::{Component, Path, PathBuf},
 };
 
@@ -20,6 +20,8 @@ use jiff::Timestamp;
 pub(crate) struct File {
     pub(crate) data: Vec<u8>,
     pub(crate) mode: u32,
+    /// User it belongs to; the kubelet's own by default.
+    pub(crate) owner: Option<u32>,
 }
 
 /// All files of a volume, by path below it.
@@ -48,7 +50,7 @@ pub(crate) fn write(target: &Path, payload: &Payload, group: Option<u32>, now: T
         write_file(&staged.join(path), file)?;
     }
     if let Some(group) = group {
-        super::ownership::give_to_group(&staged, group)?;
+        super::ownership::give_to_group(&staged, group, false)?;
     }
     let _ = fs::remove_file(target.join(NEW_DATA));
     symlink(&directory, target.join(NEW_DATA))?;
@@ -103,7 +105,8 @@ fn write_file(path: &Path, file: &File) -> io::Result<()> {
     }
     fs::write(path, &file.data)?;
     // After writing: the mode may forbid it to us, and the umask must not weaken it.
-    fs::set_permissions(path, fs::Permissions::from_mode(file.mode))
+    fs::set_permissions(path, fs::Permissions::from_mode(file.mode))?;
+    file.owner.map_or(Ok(()), |owner| chown(path, Some(owner), None))
 }
 
 /// Links for the first part of each path; those that nothing stands behind any more go.
@@ -130,7 +133,10 @@ mod tests {
     use super::*;
 
     fn payload(files: &[(&str, &str)]) -> Payload {
-        files.iter().map(|(path, data)| ((*path).to_owned(), File { data: data.as_bytes().to_vec(), mode: 0o644 })).collect()
+        files
+            .iter()
+            .map(|(path, data)| ((*path).to_owned(), File { data: data.as_bytes().to_vec(), mode: 0o644, owner: None }))
+            .collect()
     }
 
     fn at(second: i64) -> Timestamp {

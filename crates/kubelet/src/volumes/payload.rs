@@ -6,7 +6,7 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::{
-    ConfigMapProjection, Container, DownwardAPIVolumeFile, KeyToPath, SecretProjection, Volume, VolumeProjection,
+    ConfigMapProjection, Container, DownwardAPIVolumeFile, KeyToPath, Pod, SecretProjection, Volume, VolumeProjection,
 };
 
 use super::atomic::{File, Payload};
@@ -105,9 +105,22 @@ fn project(
     }
     if let Some(source) = &source.service_account_token {
         let token = tokens.get(&(volume.to_owned(), source.path.clone())).ok_or("no token was issued")?;
-        payload.insert(source.path.clone(), File { data: token.clone().into_bytes(), mode: mode(None, default_mode) });
+        payload.insert(source.path.clone(), token_file(facts.pod, token, default_mode));
     }
     Ok(())
+}
+
+/// A token is for who runs the pod's containers alone, when that is known.
+fn token_file(pod: &Pod, token: &str, default_mode: i32) -> File {
+    let context = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
+    let of_pod = context.and_then(|context| context.run_as_user);
+    let containers = pod.spec.iter().flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+    let mut users = containers.map(|container| container.security_context.as_ref().and_then(|own| own.run_as_user).or(of_pod));
+    let first = users.next().flatten();
+    let owner = first.filter(|_| users.all(|user| user == first)).and_then(|user| u32::try_from(user).ok());
+    let is_private = owner.is_some() || context.is_some_and(|context| context.fs_group.is_some());
+    let mode = if is_private { 0o600 } else { mode(None, default_mode) };
+    File { data: token.as_bytes().to_vec(), mode, owner }
 }
 
 fn add(payload: &mut Payload, facts: &Facts<'_>, source: &Source<'_>) -> Result<(), String> {
@@ -122,7 +135,7 @@ fn add(payload: &mut Payload, facts: &Facts<'_>, source: &Source<'_>) -> Result<
     let Some(items) = source.items.filter(|items| !items.is_empty()) else {
         let all: BTreeMap<_, _> = object.binary.iter().chain(&object.data).collect();
         let mode = mode(None, source.default_mode);
-        payload.extend(all.into_iter().map(|(key, data)| (key.clone(), File { data: data.clone(), mode })));
+        payload.extend(all.into_iter().map(|(key, data)| (key.clone(), File { data: data.clone(), mode, owner: None })));
         return Ok(());
     };
     for item in items {
@@ -135,7 +148,7 @@ fn add(payload: &mut Payload, facts: &Facts<'_>, source: &Source<'_>) -> Result<
                 Kind::Secret => format!("references non-existent secret key: {}", item.key),
             });
         };
-        payload.insert(item.path.clone(), File { data, mode: mode(item.mode, source.default_mode) });
+        payload.insert(item.path.clone(), File { data, mode: mode(item.mode, source.default_mode), owner: None });
     }
     Ok(())
 }
@@ -151,7 +164,7 @@ fn downward(payload: &mut Payload, facts: &Facts<'_>, items: &[DownwardAPIVolume
         } else {
             continue;
         };
-        payload.insert(item.path.clone(), File { data: value.into_bytes(), mode: mode(item.mode, default_mode) });
+        payload.insert(item.path.clone(), File { data: value.into_bytes(), mode: mode(item.mode, default_mode), owner: None });
     }
     Ok(())
 }
