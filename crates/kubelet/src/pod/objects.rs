@@ -55,17 +55,18 @@ impl PodObjects {
         Ok(found)
     }
 
-    /// The pull secrets that exist.
-    pub(crate) async fn pull_secrets(&self) -> Vec<Arc<Data>> {
-        let mut found = Vec::new();
+    /// The pull secrets that exist, and the names of the others.
+    pub(crate) async fn pull_secrets(&self) -> (Vec<Arc<Data>>, Vec<&str>) {
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
         for key in &self.pull_secrets {
-            if let Some(Ok(Some(data))) = match self.watched.get(key) {
-                Some(watched) => Some(watched.get().await),
-                None => None,
-            } {
-                found.push(data);
+            match self.watched.get(key) {
+                Some(watched) => match watched.get().await {
+                    Ok(Some(data)) => found.push(data),
+                    Ok(None) | Err(_) => missing.push(key.2.as_str()),
+                },
+                None => missing.push(key.2.as_str()),
             }
         }
-        found
+        (found, missing)
     }
 }

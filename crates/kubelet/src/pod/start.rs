@@ -86,7 +86,13 @@ impl Starting<'_> {
     }
 
     async fn image(&self) -> Result<Image, NoImage> {
-        let secrets = self.scope.objects.pull_secrets().await;
+        let (secrets, missing) = self.scope.objects.pull_secrets().await;
+        if !missing.is_empty() {
+            let missing = missing.join(", ");
+            let message =
+                format!("Unable to retrieve some image pull secrets ({missing}); attempting to pull the image may not succeed.");
+            self.scope.kubelet.events.pod(&self.scope.pod, None, Type::Warning, "FailedToRetrieveImagePullSecret", message);
+        }
         let name = self.order.container.image.as_deref().unwrap_or_default();
         let auth = images::credentials(name, secrets.iter().map(AsRef::as_ref));
         let request = images::Request {
