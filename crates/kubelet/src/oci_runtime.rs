@@ -14,7 +14,7 @@ use windlass_oci::{
 
 use crate::runtime::{
     Container, ContainerConfig, ContainerExited, ContainerState, Error, ExecOutput, Image, RegistryAuth, Runtime, Sandbox,
-    SandboxConfig,
+    SandboxConfig, Seccomp,
 };
 use crate::session::{Input, Output, Resize, Session, Streams};
 
@@ -250,6 +250,11 @@ fn container_spec(config: ContainerConfig) -> Result<oci::ContainerSpec, Error> 
             supplemental_groups: security.supplemental_groups.into_iter().map(numeric_id).collect::<Result<_, _>>()?,
             privileged: security.privileged,
             read_only_root: security.read_only_root,
+            seccomp: match security.seccomp {
+                Seccomp::Unconfined => oci::Seccomp::Unconfined,
+                Seccomp::RuntimeDefault => oci::Seccomp::RuntimeDefault,
+                Seccomp::Localhost(path) => oci::Seccomp::Localhost(path),
+            },
             no_new_privileges: security.no_new_privileges,
             add_capabilities: security.add_capabilities,
             drop_capabilities: security.drop_capabilities,
@@ -294,7 +299,9 @@ fn runtime_error(error: RuntimeError) -> Error {
         RuntimeError::Images(error) => store_error(error),
         RuntimeError::NotFound { what, id } => Error::NotFound { what, id },
         RuntimeError::Timeout(time) => Error::Timeout(time),
-        RuntimeError::User(_) | RuntimeError::Spec(_) | RuntimeError::Start(_) => Error::Start(chain(&error)),
+        RuntimeError::User(_) | RuntimeError::Spec(_) | RuntimeError::Seccomp(_) | RuntimeError::Start(_) => {
+            Error::Start(chain(&error))
+        }
         RuntimeError::Unkillable(_) => Error::Io { doing: error.to_string(), source: io::ErrorKind::TimedOut.into() },
         RuntimeError::Io { doing, source } => Error::Io { doing, source },
     }

@@ -27,6 +27,11 @@ impl Paths {
         self.root.join("volumes")
     }
 
+    /// Seccomp profiles that pods may name.
+    pub(crate) fn seccomp(&self) -> PathBuf {
+        self.root.join("seccomp")
+    }
+
     /// `plugin` as upstream escapes it: `kubernetes.io~empty-dir`.
     pub(crate) fn volume(&self, uid: &str, plugin: &str, name: &str) -> PathBuf {
         self.pod(uid).join("volumes").join(plugin).join(name)

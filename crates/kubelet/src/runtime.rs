@@ -105,6 +105,18 @@ pub struct Resources {
     pub oom_score_adj: i32,
 }
 
+/// Which system calls a container may make.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Seccomp {
+    /// All.
+    #[default]
+    Unconfined,
+    /// Those that the runtime allows by default.
+    RuntimeDefault,
+    /// Those of a profile in this file.
+    Localhost(PathBuf),
+}
+
 /// Security of a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Security {
@@ -118,6 +130,9 @@ pub struct Security {
     pub privileged: bool,
     /// Root file system is read-only.
     pub read_only_root: bool,
+    /// Which system calls it may make.
+    #[serde(default)]
+    pub seccomp: Seccomp,
     /// `no_new_privs`.
     pub no_new_privileges: bool,
     /// Capabilities to add to the default set, without `CAP_`; `ALL`.

@@ -11,5 +11,6 @@ pub mod inherited;
 pub mod internal;
 mod kernel;
 mod process;
+mod seccomp;
 mod tree;
 pub mod user_namespace;

@@ -20,7 +20,7 @@ use crate::{
     objects::{Data, Key},
     paths::container_log,
     pod::{name, namespace, uid},
-    runtime::{ContainerConfig, Image, Mount, Resources, Security},
+    runtime::{ContainerConfig, Image, Mount, Resources, Seccomp, Security},
     volumes::{MountedVolumes, sub_path},
 };
 
@@ -124,7 +124,7 @@ pub(crate) fn build(scope: &Scope, parts: &Parts<'_>) -> Result<ContainerConfig,
             memory_limit: kernel.memory_limit,
             oom_score_adj: i32::try_from(kernel.oom_score_adj).unwrap_or(0),
         },
-        security: security(pod, container),
+        security: security(pod, container, &kubelet.paths.seccomp()),
         log_path: container_log(&pod_logs, &container.name, parts.attempt),
         stdin: container.stdin.unwrap_or(false),
         stdin_once: container.stdin_once.unwrap_or(false),
@@ -223,7 +223,17 @@ fn make_termination_log(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o666))
 }
 
-fn security(pod: &Pod, container: &Container) -> Security {
+/// The container's profile, or the pod's; without one, as upstream without `SeccompDefault`, everything is allowed.
+fn seccomp(pod: &PodSecurityContext, container: &SecurityContext, profiles: &Path) -> Seccomp {
+    let profile = container.seccomp_profile.as_ref().or(pod.seccomp_profile.as_ref());
+    match profile.map(|profile| (profile.type_.as_str(), profile.localhost_profile.as_deref())) {
+        Some(("RuntimeDefault", _)) => Seccomp::RuntimeDefault,
+        Some(("Localhost", Some(path))) => Seccomp::Localhost(profiles.join(path)),
+        _ => Seccomp::Unconfined,
+    }
+}
+
+fn security(pod: &Pod, container: &Container, profiles: &Path) -> Security {
     let pod_context = pod.spec.as_ref().and_then(|spec| spec.security_context.clone()).unwrap_or_default();
     let context = container.security_context.clone().unwrap_or_default();
     let capabilities = context.capabilities.clone().unwrap_or_default();
@@ -234,6 +244,7 @@ fn security(pod: &Pod, container: &Container) -> Security {
         run_as_group: context.run_as_group.or(pod_context.run_as_group),
         supplemental_groups: groups,
         privileged: context.privileged.unwrap_or(false),
+        seccomp: seccomp(&pod_context, &context, profiles),
         read_only_root: context.read_only_root_filesystem.unwrap_or(false),
         no_new_privileges: context.allow_privilege_escalation == Some(false),
         add_capabilities: capabilities.add.unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! Makes a container, and starts it through its shim.
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
     io::{self, Read as _},
     os::unix::process::CommandExt as _,
@@ -11,10 +12,11 @@ use std::{
 
 use jiff::Timestamp;
 use nix::libc;
+use oci_spec::runtime::{Capability, Spec};
 use tokio::sync::watch;
 
 use super::{
-    ContainerSpec, Phase,
+    ContainerSpec, Phase, Security,
     record::Record,
     rootfs,
     runtime::{Container, Entry, Inner, RuntimeError},
@@ -27,8 +29,28 @@ use super::{
 use crate::{
     internal::SHIM,
     process::{IdMap, own_capabilities},
+    seccomp::{self, Filters, SeccompError},
     tree::Stack,
 };
+
+/// The filters of a container's system calls, if it has any. To install them takes two capabilities more, which its first process
+/// gives up right afterwards.
+fn confine(config: &mut Spec, security: &Security) -> Result<Option<Filters>, SeccompError> {
+    let Some(process) = config.process_mut().as_mut().filter(|_| !security.privileged) else { return Ok(None) };
+    let own = process.capabilities().clone().unwrap_or_default();
+    let bounding: Vec<Capability> = own.bounding().iter().flatten().copied().collect();
+    let Some(mut filters) = seccomp::compile(&security.seccomp, &bounding)? else { return Ok(None) };
+    if !security.no_new_privileges {
+        let mut wider = own.clone();
+        let widened: HashSet<_> = bounding.into_iter().chain([Capability::SysAdmin, Capability::Setpcap]).collect();
+        wider.set_bounding(Some(widened.clone()));
+        wider.set_effective(Some(widened.clone()));
+        wider.set_permitted(Some(widened));
+        process.set_capabilities(Some(wider));
+        filters.capabilities = Some(own);
+    }
+    Ok(Some(filters))
+}
 
 impl Inner {
     pub(super) fn create(&self, sandbox: &Sandbox, spec: ContainerSpec) -> Result<Container, RuntimeError> {
@@ -67,9 +89,13 @@ impl Inner {
             own_capabilities: own_capabilities().map_err(io)?,
             ids: &ids,
         };
-        let config = generate(&inputs)?;
+        let mut config = generate(&inputs)?;
+        let filters = confine(&mut config, &spec.security)?;
         let stop_signal = image.config.config().as_ref().and_then(|c| c.stop_signal().as_deref()).and_then(signal_number);
         rootfs::make_dirs(dir).map_err(io)?;
+        if let Some(filters) = filters {
+            filters.write(dir).map_err(io)?;
+        }
         let record = Record {
             id: id.to_owned(),
             sandbox_id: sandbox.id.clone(),

@@ -35,7 +35,7 @@ use super::{
     record::Record,
     state::{Phase, State},
 };
-use crate::{cgroup::Cgroups, error::chain, kernel, process::may_set_groups};
+use crate::{cgroup::Cgroups, error::chain, kernel, process::may_set_groups, seccomp::Filters};
 
 /// `/dev/null`, which belongs to all.
 const NULL_DEVICE: libc::dev_t = libc::makedev(1, 3);
@@ -86,13 +86,13 @@ fn run(args: &[OsString], socket: &File) -> io::Result<Outcome> {
     }
     // Nobody in the container may look into this process, whose executable is the machine's own.
     prctl::set_dumpable(false)?;
-    let process = enter(Path::new(dir), &order)?;
+    let (process, filters) = enter(Path::new(dir), &order)?;
     let terminal = if order.tty { Some(open_terminal(socket)?) } else { None };
     let (report_read, report_write) = pipe2(OFlag::O_CLOEXEC)?;
     // SAFETY: this process has a single thread, so the child finds no lock held and no memory half written.
     match unsafe { fork() }? {
         ForkResult::Child => {
-            let why = become_command(&process, terminal);
+            let why = become_command(&process, filters.as_ref(), terminal);
             let _ = File::from(report_write).write_all(why.as_bytes());
             std::process::exit(1)
         }
@@ -113,7 +113,7 @@ fn open_terminal(socket: &File) -> io::Result<OwnedFd> {
 }
 
 /// Joins the container's group and namespaces, and gives the process to run in it.
-fn enter(dir: &Path, order: &Order) -> io::Result<Process> {
+fn enter(dir: &Path, order: &Order) -> io::Result<(Process, Option<Filters>)> {
     let not_running = || io::Error::other("container not running");
     let record = Record::read(dir)?;
     let spec = Spec::load(dir.join("config.json")).map_err(io::Error::other)?;
@@ -126,17 +126,21 @@ fn enter(dir: &Path, order: &Order) -> io::Result<Process> {
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWCGROUP;
+    let filters = Filters::read(dir)?;
     setns(init, namespaces)?;
     let mut process = spec.process().clone().ok_or_else(not_running)?;
     process.set_args(Some(order.command.clone()));
     if order.tty && !process.env().iter().flatten().any(|pair| pair.starts_with("TERM=")) {
         process.env_mut().get_or_insert_default().push("TERM=xterm".to_owned());
     }
-    Ok(process)
+    if let Some(own) = filters.as_ref().and_then(|filters| filters.capabilities.clone()) {
+        process.set_capabilities(Some(own));
+    }
+    Ok((process, filters))
 }
 
 /// Becomes the command; comes back only with what kept it from that.
-fn become_command(process: &Process, terminal: Option<OwnedFd>) -> String {
+fn become_command(process: &Process, filters: Option<&Filters>, terminal: Option<OwnedFd>) -> String {
     let prepare = || -> io::Result<()> {
         setsid()?;
         if let Some(terminal) = terminal {
@@ -164,12 +168,18 @@ fn become_command(process: &Process, terminal: Option<OwnedFd>) -> String {
         setresuid(uid, uid, uid)?;
         let syscall = create_syscall();
         capabilities::reset_effective(&*syscall).map_err(io::Error::other)?;
+        let is_bound = process.no_new_privileges() == Some(true);
+        // Who may gain privileges needs some to install filters, and has them only now.
+        if let Some(filters) = filters.filter(|_| !is_bound) {
+            filters.install()?;
+        }
         if let Some(set) = process.capabilities() {
             capabilities::drop_privileges(set, &*syscall).map_err(io::Error::other)?;
         }
         prctl::set_keepcaps(false)?;
-        if process.no_new_privileges() == Some(true) {
+        if is_bound {
             prctl::set_no_new_privs()?;
+            filters.map_or(Ok(()), Filters::install)?;
         }
         // After the change of user, which clears it: the command does not outlive who waits for it.
         prctl::set_pdeathsig(Signal::SIGKILL)?;

@@ -10,7 +10,11 @@ use std::{
     sync::Arc,
 };
 
-use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
+use libcontainer::{
+    capabilities,
+    syscall::syscall::create_syscall,
+    workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError},
+};
 use nix::{
     sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
     unistd::execve,
@@ -18,6 +22,10 @@ use nix::{
 use oci_spec::runtime::{Process, Spec};
 
 use super::argv::look_path;
+use crate::{
+    error::chain,
+    seccomp::{self, Filters},
+};
 
 /// What runc exits with when the program could not be executed after all.
 const EXEC_FAILED: i32 = 255;
@@ -26,11 +34,20 @@ const EXEC_FAILED: i32 = 255;
 #[derive(Clone)]
 pub(crate) struct Program {
     report: Arc<OwnedFd>,
+    filters: Option<Arc<Filters>>,
 }
 
 impl Program {
-    pub(crate) fn new(report: OwnedFd) -> Self {
-        Self { report: Arc::new(report) }
+    pub(crate) fn new(report: OwnedFd, filters: Option<Filters>) -> Self {
+        Self { report: Arc::new(report), filters: filters.map(Arc::new) }
+    }
+
+    /// Says what keeps the program from running.
+    fn refuse(&self, text: String) -> ExecutorValidationError {
+        if let Ok(fd) = self.report.try_clone() {
+            let _ = File::from(fd).write_all(text.as_bytes());
+        }
+        ExecutorValidationError::ArgValidationError(text)
     }
 }
 
@@ -38,13 +55,11 @@ impl Executor for Program {
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
         let process = spec.process().as_ref();
         let missing = || ExecutorValidationError::ArgValidationError("no process".to_owned());
-        program(process.ok_or_else(missing)?).map(drop).map_err(|why| {
-            let text = format!("exec: {why}");
-            if let Ok(fd) = self.report.try_clone() {
-                let _ = File::from(fd).write_all(text.as_bytes());
-            }
-            ExecutorValidationError::ArgValidationError(text)
-        })
+        program(process.ok_or_else(missing)?).map_err(|why| self.refuse(format!("exec: {why}")))?;
+        match &self.filters {
+            Some(_) => seccomp::check_kernel().map_err(|error| self.refuse(error.to_string())),
+            None => Ok(()),
+        }
     }
 
     /// The environment goes to the program with execve, in order; ours stays as it is.
@@ -54,9 +69,19 @@ impl Executor for Program {
 
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
         let process = spec.process().as_ref().ok_or(ExecutorError::InvalidArg)?;
-        let error = execute(process);
+        let confined = self.filters.as_ref().map_or(Ok(()), |filters| confine(filters));
+        let error = confined.map_or_else(|error| chain(&error), |()| execute(process));
         let _ = writeln!(io::stderr(), "{error}");
         std::process::exit(EXEC_FAILED);
+    }
+}
+
+/// Installs the filters, and gives up what that took.
+fn confine(filters: &Filters) -> io::Result<()> {
+    filters.install()?;
+    match &filters.capabilities {
+        Some(own) => capabilities::drop_privileges(own, &*create_syscall()).map_err(io::Error::other),
+        None => Ok(()),
     }
 }
 

@@ -7,6 +7,7 @@ mod copy;
 mod create;
 mod devices;
 mod enter;
+mod error;
 mod exec;
 mod executor;
 mod exits;
@@ -29,6 +30,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::seccomp::{Seccomp, SeccompError};
 pub use attach::AttachRequest;
 pub(crate) use enter::main as enter_main;
 pub use exec::{ExecOutput, ExecRequest};
@@ -96,6 +98,9 @@ pub struct Security {
     pub privileged: bool,
     /// The root file system is read-only.
     pub read_only_root: bool,
+    /// Which system calls its programs may make; a privileged container may make all.
+    #[serde(default)]
+    pub seccomp: Seccomp,
     /// No privileges through set-user-id programs.
     pub no_new_privileges: bool,
     /// Capabilities to add to the default set, without `CAP_`; `ALL`.

@@ -11,6 +11,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::{broadcast, watch};
 
+pub use super::error::RuntimeError;
 use super::{
     ContainerSpec, Phase, SandboxSpec,
     create::new_id,
@@ -18,13 +19,11 @@ use super::{
     record::Record,
     rootfs,
     sandbox::{Sandbox, destroy_dir},
-    spec::SpecError,
     state::State,
-    user::UserError,
 };
 use crate::{
     cgroup::Cgroups,
-    image::{ImageStore, LayerLimits, MirrorTable, StoreError, digest_of},
+    image::{ImageStore, LayerLimits, MirrorTable, digest_of},
     process::in_user_namespace,
 };
 
@@ -64,46 +63,6 @@ impl RuntimeConfig {
             executable: "/proc/self/exe".into(),
         }
     }
-}
-
-/// Why the runtime could not do what it was asked for.
-#[derive(Debug, thiserror::Error)]
-pub enum RuntimeError {
-    /// Images.
-    #[error(transparent)]
-    Images(#[from] StoreError),
-    /// No such sandbox or container.
-    #[error("{what} {id} not found")]
-    NotFound {
-        /// `sandbox` or `container`.
-        what: &'static str,
-        /// Its id.
-        id: String,
-    },
-    /// The image has no such user.
-    #[error(transparent)]
-    User(#[from] UserError),
-    /// The container's specification makes no sense.
-    #[error("failed to generate container spec")]
-    Spec(#[from] SpecError),
-    /// The container could not be started; the text is the message of its status too.
-    #[error("{0}")]
-    Start(String),
-    /// It did not end although it was killed.
-    #[error("container {0} does not end after SIGKILL")]
-    Unkillable(String),
-    /// A command in a container did not end in time.
-    #[error("command timed out after {0:?}")]
-    Timeout(std::time::Duration),
-    /// The disk or the kernel failed.
-    #[error("{doing}")]
-    Io {
-        /// What was being done.
-        doing: String,
-        /// Why it failed.
-        #[source]
-        source: io::Error,
-    },
 }
 
 /// A container that exists.

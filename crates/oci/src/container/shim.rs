@@ -36,7 +36,7 @@ use super::{
     state::{Phase, START_ERROR_EXIT_CODE, State},
     stdio::{Inside, Stdio, Streams, set_nonblocking},
 };
-use crate::{cgroup::Cgroups, error::chain, kernel, process::ProcessId};
+use crate::{cgroup::Cgroups, error::chain, kernel, process::ProcessId, seccomp::Filters};
 
 /// Read at once from a stream. Two of them are all the memory a quiet shim needs.
 const READ_BYTES: usize = 16 << 10;
@@ -202,8 +202,9 @@ fn launch(dir: &Path, record: &Record) -> Result<(ProcessId, Streams), String> {
     let (report_read, report_write) = pipe()?;
     let (inside, streams) = Stdio::new(dir, &record.spec, process.user().uid()).map_err(io("set up standard streams"))?;
     let restore = adjust_oom_score(record.spec.resources.oom_score_adj);
+    let filters = Filters::read(dir).map_err(io("read its seccomp filters"))?;
     reset_signals();
-    let created = create(dir, inside, Program::new(report_write));
+    let created = create(dir, inside, Program::new(report_write, filters));
     if let Some(before) = restore {
         let _ = fs::write("/proc/self/oom_score_adj", before);
     }

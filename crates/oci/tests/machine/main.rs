@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test program")]
 
+mod confined;
 mod containers;
 mod faults;
 mod fixture;
@@ -26,7 +27,8 @@ fn main() -> ExitCode {
     if let Some(code) = windlass_oci::internal::run_if_internal() {
         return code;
     }
-    let tests: Vec<Test> = [containers::TESTS, sessions::TESTS, lives::TESTS, images::TESTS, faults::TESTS].concat();
+    let tests: Vec<Test> =
+        [containers::TESTS, confined::TESTS, sessions::TESTS, lives::TESTS, images::TESTS, faults::TESTS].concat();
     let args: Vec<String> = env::args().skip(1).collect();
     let filters: Vec<&String> = args.iter().filter(|arg| !arg.starts_with("--") && *arg != "terse").collect();
     let exact = args.iter().any(|arg| arg == "--exact");

@@ -69,4 +69,5 @@ scripts! { &[],
     w4_history_undo: "w4-history-undo",
     w5_two_step_database: "w5-two-step-database",
     x1_streams: "x1-streams",
+    x2_confined: "x2-confined",
 }
