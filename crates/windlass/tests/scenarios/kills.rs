@@ -64,7 +64,7 @@ async fn lost(client: Client, acknowledged: &Acknowledged) -> usize {
 async fn set_image(client: Client, image: String) {
     let deployments: Api<Deployment> = Api::default_namespaced(client);
     let patch = json!({
-        "apiVersion": "apps/v1", "kind": "Deployment",
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" },
         "spec": {
             "replicas": REPLICAS,
             "selector": { "matchLabels": { "app": "web" } },
