@@ -1,6 +1,6 @@
 //! The DaemonSet loop.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::{
@@ -17,12 +17,12 @@ use windlass_planner::{
 };
 
 use crate::{
-    api::{self, Deletion, Error},
+    api::{self, Error},
     cache::{Key, key_of},
     context::{Context, settle},
     history::{self, Outcome},
     marks::Marks,
-    owned,
+    owned::{self, Deleted, Mark},
     queue::{Next, Queue},
 };
 
@@ -31,16 +31,6 @@ const COMPONENT: &str = "daemonset-controller";
 const PARALLEL: usize = 16;
 /// Requests under way at once for one DaemonSet: one a node comes to many on a large cluster.
 const REQUESTS: usize = 64;
-
-/// The newest writes on behalf of one set, by kind: each kind has a watch of its own.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Mark {
-    set: u64,
-    pods: u64,
-    revisions: u64,
-    /// Pods deleted at once: such a delete tells no revision, so they are left out until they are gone.
-    deleted: BTreeSet<String>,
-}
 
 struct Loop {
     context: Arc<Context>,
@@ -74,8 +64,7 @@ impl Loop {
         let context = &self.context;
         let mut mark = self.marks.get(key);
         context.daemon_sets.reached(mark.set).await;
-        context.pods.reached(mark.pods).await;
-        context.controller_revisions.reached(mark.revisions).await;
+        mark.reached(context).await;
         context.nodes.reached(0).await;
         let Some(set) = context.daemon_sets.get(key) else {
             self.marks.set(key, Mark::default());
@@ -108,10 +97,7 @@ impl Loop {
         let mut taken = std::pin::pin!(stream::iter(plan.steps).map(|step| self.take(set, step)).buffer_unordered(REQUESTS));
         while let Some(outcome) = taken.next().await {
             match outcome {
-                Ok((revision, deleted)) => {
-                    mark.pods = mark.pods.max(revision);
-                    mark.deleted.extend(deleted);
-                }
+                Ok(written) => mark.merge(written),
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
@@ -121,9 +107,9 @@ impl Loop {
         }
     }
 
-    /// Takes one step; returns the revision that it wrote and the uid of the pod that it deleted.
-    async fn take(&self, set: &DaemonSet, step: Step) -> Result<(u64, Option<String>), Error> {
-        let client = &self.context.client;
+    /// Takes one step; returns what it wrote.
+    async fn take(&self, set: &DaemonSet, step: Step) -> Result<Mark, Error> {
+        let (client, mut mark) = (&self.context.client, Mark::default());
         tracing::debug!(daemonset = owner::name(&set.metadata), reason = ?step.reason, "step");
         step.note.into_iter().for_each(|note| self.tell(set, note));
         match step.action {
@@ -136,28 +122,20 @@ impl Loop {
                     }
                 })?;
                 self.tell(set, Note::normal("SuccessfulCreate", format!("Created pod: {}", written.name)));
-                Ok((written.revision, None))
+                mark.pods = written.revision;
             }
             Action::DeletePod(pod) => {
-                let uid = owner::uid(&pod.metadata).to_owned();
-                match api::delete::<Pod>(client, &pod.metadata, &Deletion::of(&pod.metadata)).await {
-                    Ok(written) => {
-                        let text = format!("Deleted pod: {}", owner::name(&pod.metadata));
-                        self.tell(set, Note::normal("SuccessfulDelete", text));
-                        Ok((if written.deleting { written.revision } else { 0 }, Some(uid)))
-                    }
-                    Err(error) if error.is_not_found() || error.is_conflict() => Ok((0, Some(uid))),
-                    Err(error) => {
-                        self.tell(set, Note::warning("FailedDelete", format!("Error deleting: {error}")));
-                        Err(error)
-                    }
+                let deleted = owned::delete_pod(&self.context, &pod, &mut mark).await.inspect_err(|error| {
+                    self.tell(set, Note::warning("FailedDelete", format!("Error deleting: {error}")));
+                })?;
+                if deleted == Deleted::ByUs {
+                    let text = format!("Deleted pod: {}", owner::name(&pod.metadata));
+                    self.tell(set, Note::normal("SuccessfulDelete", text));
                 }
             }
-            Action::SetPodOwners(pod, owners) => {
-                let change = owned::owners_change(&pod.metadata, &owners);
-                Ok((api::merge::<Pod>(client, &pod.metadata, &change).await?.revision, None))
-            }
+            Action::SetPodOwners(pod, owners) => owned::set_owners(&self.context, &pod, &owners, &mut mark).await?,
         }
+        Ok(mark)
     }
 
     async fn write_status(&self, set: &DaemonSet, status: DaemonSetStatus, mark: &mut Mark) -> Result<(), Error> {

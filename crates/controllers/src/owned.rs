@@ -1,4 +1,4 @@
-//! What DaemonSets and StatefulSets have in common: they own pods themselves.
+//! What everything that owns pods itself has in common: how it hears of them, which it sees, and what it has written of late.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -11,10 +11,68 @@ use serde_json::{Value, json};
 use windlass_planner::owner;
 
 use crate::{
+    api::{self, Deletion, Error},
     cache::{Cache, Index, Key, Object, key, key_of},
     context::Context,
     queue::Queue,
 };
+
+/// The newest writes on behalf of one DaemonSet or StatefulSet, by kind: each kind has a watch of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) set: u64,
+    pub(crate) pods: u64,
+    pub(crate) revisions: u64,
+    pub(crate) claims: u64,
+    /// Pods deleted at once: such a delete tells no revision, so they are left out until they are gone.
+    pub(crate) deleted: BTreeSet<String>,
+}
+
+impl Mark {
+    /// Waits until the views hold all of it, but for that of the sets themselves.
+    pub(crate) async fn reached(&self, context: &Context) {
+        context.pods.reached(self.pods).await;
+        context.controller_revisions.reached(self.revisions).await;
+        context.claims.reached(self.claims).await;
+    }
+
+    /// Takes in what was written besides.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.pods = self.pods.max(other.pods);
+        self.deleted.extend(other.deleted);
+    }
+}
+
+/// Deletes the pod, if it still is the one that was seen; one that is gone is as good as deleted.
+pub(crate) async fn delete_pod(context: &Context, pod: &Pod, mark: &mut Mark) -> Result<Deleted, Error> {
+    let outcome = api::delete::<Pod>(&context.client, &pod.metadata, &Deletion::of(&pod.metadata)).await;
+    let deleted = match outcome {
+        Ok(written) => {
+            mark.pods = mark.pods.max(if written.deleting { written.revision } else { 0 });
+            Deleted::ByUs
+        }
+        Err(error) if error.is_not_found() || error.is_conflict() => Deleted::Before,
+        Err(error) => return Err(error),
+    };
+    mark.deleted.insert(owner::uid(&pod.metadata).to_owned());
+    Ok(deleted)
+}
+
+/// Who deleted a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deleted {
+    /// This delete.
+    ByUs,
+    /// It was gone, or another one had its name.
+    Before,
+}
+
+/// Gives the pod these owners, if it still is as it was seen.
+pub(crate) async fn set_owners(context: &Context, pod: &Pod, owners: &[OwnerReference], mark: &mut Mark) -> Result<(), Error> {
+    let written = api::merge::<Pod>(&context.client, &pod.metadata, &owners_change(&pod.metadata, owners)).await?;
+    mark.pods = mark.pods.max(written.revision);
+    Ok(())
+}
 
 /// Adds the owner of kind `O` of every child that changes; an orphan that is new or has new labels may be anybody's in its namespace.
 pub(crate) fn listen<C: Object, O: Object + Resource>(children: &Cache<C>, owners: &Arc<Cache<O>>, queue: &Arc<Queue<Key>>) {

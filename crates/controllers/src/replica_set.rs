@@ -8,7 +8,6 @@ use k8s_openapi::api::{
     core::v1::{Pod, ReplicationController},
 };
 use serde::Serialize;
-use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use windlass_planner::{
@@ -23,6 +22,7 @@ use crate::{
     cache::{Cache, Index, Key, Object, key, key_of},
     context::{Context, settle},
     marks::{Mark, Marks},
+    owned,
     queue::{Next, Queue},
 };
 
@@ -155,7 +155,7 @@ impl<K: Keeper> Loop<K> {
             return Ok(Next::Wait);
         };
         let replica_set = keeper.as_replica_set();
-        let pods = self.pods(&replica_set, &mut mark);
+        let pods = owned::pods(context, &replica_set.metadata, &mut mark.deleted);
         let related = self.related(&replica_set, &pods);
         let snapshot = replica_set::Snapshot { replica_set: &replica_set, pods: &pods, related: &related };
         let plan = replica_set::plan::<K>(&snapshot, context.now());
@@ -166,22 +166,6 @@ impl<K: Keeper> Loop<K> {
         };
         self.marks.set(key, mark);
         outcome
-    }
-
-    /// Pods that it owns or could adopt, without those that it has deleted itself.
-    fn pods(&self, replica_set: &ReplicaSet, mark: &mut Mark) -> Vec<Arc<Pod>> {
-        let cache = &self.context.pods;
-        let mut pods = cache.under(&Index::Owner(owner::uid(&replica_set.metadata).to_owned()));
-        if !mark.deleted.is_empty() {
-            let present = |uid: &String| {
-                let mut known = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
-                known.any(|pod| owner::uid(&pod.metadata) == uid)
-            };
-            mark.deleted.retain(present);
-            pods.retain(|pod| !mark.deleted.contains(owner::uid(&pod.metadata)));
-        }
-        pods.extend(cache.under(&Index::Orphan(owner::namespace(&replica_set.metadata).to_owned())));
-        pods
     }
 
     /// Pods of every ReplicaSet under the same Deployment; looked at only when some must go.
@@ -228,9 +212,7 @@ impl<K: Keeper> Loop<K> {
             Action::Create { pod, batches } => self.create(replica_set, &pod, batches, &mut mark).await,
             Action::Delete(pod) => self.delete(replica_set, &pod, &mut mark).await,
             Action::SetOwners { pod, owners } => {
-                let change = json!({"metadata": {
-                    "uid": pod.metadata.uid, "resourceVersion": pod.metadata.resource_version, "ownerReferences": owners
-                }});
+                let change = owned::owners_change(&pod.metadata, &owners);
                 api::merge::<Pod>(&self.context.client, &pod.metadata, &change).await.map(|written| mark.child(&written))
             }
         };

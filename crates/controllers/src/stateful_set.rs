@@ -1,10 +1,10 @@
 //! The StatefulSet loop.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus},
-    core::v1::{PersistentVolumeClaim, Pod},
+    core::v1::PersistentVolumeClaim,
 };
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -16,29 +16,18 @@ use windlass_planner::{
 };
 
 use crate::{
-    api::{self, Deletion, Error},
+    api::{self, Error},
     cache::{Index, Key, key_of},
     context::{Context, settle},
     history::{self, Outcome},
     marks::Marks,
-    owned,
+    owned::{self, Mark},
     queue::{Next, Queue},
 };
 
 const COMPONENT: &str = "statefulset-controller";
 /// StatefulSets worked on at once.
 const PARALLEL: usize = 16;
-
-/// The newest writes on behalf of one set, by kind: each kind has a watch of its own.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Mark {
-    set: u64,
-    pods: u64,
-    revisions: u64,
-    claims: u64,
-    /// Pods deleted at once: such a delete tells no revision, so they are left out until they are gone.
-    deleted: BTreeSet<String>,
-}
 
 struct Loop {
     context: Arc<Context>,
@@ -64,9 +53,7 @@ impl Loop {
         let context = &self.context;
         let mut mark = self.marks.get(key);
         context.stateful_sets.reached(mark.set).await;
-        context.pods.reached(mark.pods).await;
-        context.controller_revisions.reached(mark.revisions).await;
-        context.claims.reached(mark.claims).await;
+        mark.reached(context).await;
         let Some(set) = context.stateful_sets.get(key) else {
             self.marks.set(key, Mark::default());
             return Ok(Next::Wait);
@@ -123,18 +110,10 @@ impl Loop {
                 Err(error) => return Err(self.failed(set, &format!("create Pod {}", owner::name(&pod.metadata)), error)),
             },
             Action::DeletePod(pod) => {
-                match api::delete::<Pod>(client, &pod.metadata, &Deletion::of(&pod.metadata)).await {
-                    Ok(written) if written.deleting => mark.pods = mark.pods.max(written.revision),
-                    Ok(_) => {}
-                    Err(error) if error.is_not_found() || error.is_conflict() => {}
-                    Err(error) => return Err(self.failed(set, &format!("delete Pod {}", owner::name(&pod.metadata)), error)),
-                }
-                mark.deleted.insert(owner::uid(&pod.metadata).to_owned());
+                let deleted = owned::delete_pod(&self.context, &pod, mark).await;
+                deleted.map_err(|error| self.failed(set, &format!("delete Pod {}", owner::name(&pod.metadata)), error))?;
             }
-            Action::SetPodOwners(pod, owners) => {
-                let change = owned::owners_change(&pod.metadata, &owners);
-                mark.pods = mark.pods.max(api::merge::<Pod>(client, &pod.metadata, &change).await?.revision);
-            }
+            Action::SetPodOwners(pod, owners) => owned::set_owners(&self.context, &pod, &owners, mark).await?,
         }
         step.note.into_iter().for_each(|note| self.tell(set, note));
         Ok(())
