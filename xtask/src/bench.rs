@@ -4,6 +4,7 @@ mod containers;
 mod figure;
 mod hollow;
 mod machine;
+mod network;
 mod start;
 mod writes;
 
@@ -40,12 +41,14 @@ pub(crate) struct Bench {
 type Measure = fn(&Bench, &tokio::runtime::Runtime) -> Result<Vec<Figure>>;
 
 /// Figures by the measurement that yields them.
-const MEASURES: [(&[&str], Measure); 5] = [
+const MEASURES: [(&[&str], Measure); 7] = [
     (&["F1", "F2", "F12"], start::measure),
     (&["F3", "F4", "F5", "F6"], hollow::measure),
-    (&["F7", "F8", "F9"], containers::rollout),
+    (&["F7", "F8"], containers::rollout),
+    (&["F9"], network::kept),
     (&["F10"], containers::start),
     (&["F11"], writes::measure),
+    (&["N1"], network::latency),
 ];
 
 pub(crate) fn run(options: &Options) -> Result<()> {
