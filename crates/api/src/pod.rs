@@ -47,7 +47,7 @@ fn quantity(value: &Value) -> Option<Quantity> {
     any_quantity(value).filter(|amount| *amount > Quantity::ZERO)
 }
 
-fn any_quantity(value: &Value) -> Option<Quantity> {
+pub(crate) fn any_quantity(value: &Value) -> Option<Quantity> {
     match value {
         Value::String(text) => text.parse().ok(),
         Value::Number(number) => number.to_string().parse().ok(),
@@ -79,7 +79,22 @@ pub(crate) fn containers_total(spec: &Value, list: &str) -> BTreeMap<String, Qua
     total
 }
 
-fn amounts(container: &Value, list: &str) -> BTreeMap<String, Quantity> {
+/// What a pod requests or limits (`list`) as a whole: what it says for itself counts before what its containers say, and
+/// its overhead comes on top.
+pub fn total(spec: &Value, list: &str) -> BTreeMap<String, Quantity> {
+    let mut total = containers_total(spec, list);
+    total.extend(amounts(spec, list));
+    let overhead = spec["overhead"].as_object().into_iter().flatten();
+    for (name, amount) in overhead.filter_map(|(name, amount)| Some((name.clone(), any_quantity(amount)?))) {
+        if list == "requests" || total.contains_key(&name) {
+            add(&mut total, &BTreeMap::from([(name, amount)]));
+        }
+    }
+    total
+}
+
+/// What a container, or a pod as a whole, requests or limits (`list`).
+pub(crate) fn amounts(container: &Value, list: &str) -> BTreeMap<String, Quantity> {
     let amounts = container["resources"][list].as_object().into_iter().flatten();
     amounts.filter_map(|(name, amount)| Some((name.clone(), any_quantity(amount)?))).collect()
 }

@@ -24,6 +24,7 @@ mod options;
 mod path;
 pub mod pki;
 mod query;
+mod quota;
 mod registry;
 mod reply;
 mod review;

@@ -15,6 +15,7 @@ use crate::{
     openapi::Documents,
     options::{Clock, Nodes, Options, Random, Routes},
     pki::Pki,
+    quota::Quotas,
     registry::Registry,
     token::Signer,
 };
@@ -53,6 +54,7 @@ pub(crate) struct Server {
     pub(crate) signer: Signer,
     pub(crate) pki: Pki,
     pub(crate) services: Services,
+    pub(crate) quotas: Quotas,
     pub(crate) advertise: (std::net::Ipv4Addr, u16),
     pub(crate) nodes: Arc<dyn Nodes>,
     pub(crate) routes: Arc<dyn Routes>,
@@ -84,6 +86,7 @@ impl ApiServer {
             signer: Signer::new(&options.pki).map_err(Error::Key)?,
             pki: options.pki,
             services: Services::new(options.service_cidr, options.node_ports),
+            quotas: Quotas::default(),
             advertise: options.advertise,
             nodes: options.nodes,
             routes: options.routes,

@@ -9,8 +9,8 @@ use k8s_openapi::{
         autoscaling::v2::HorizontalPodAutoscaler,
         coordination::v1::Lease,
         core::v1::{
-            ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service,
-            ServiceAccount,
+            ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController,
+            ResourceQuota, Service, ServiceAccount,
         },
         discovery::v1::EndpointSlice,
         policy::v1::PodDisruptionBudget,
@@ -66,6 +66,7 @@ objects!(
     PodDisruptionBudget,
     ReplicaSet,
     ReplicationController,
+    ResourceQuota,
     Service,
     ServiceAccount,
     StatefulSet,
@@ -98,6 +99,7 @@ pub(crate) struct Context {
     pub(crate) root_ca_config_maps: Arc<Cache<ConfigMap>>,
     pub(crate) leases: Arc<Cache<Lease>>,
     pub(crate) autoscalers: Arc<Cache<HorizontalPodAutoscaler>>,
+    pub(crate) quotas: Arc<Cache<ResourceQuota>>,
 }
 
 impl fmt::Debug for Context {
@@ -161,6 +163,7 @@ impl Context {
             root_ca_config_maps: Cache::new(|_| Vec::new()),
             leases: Cache::new(|_| Vec::new()),
             autoscalers: Cache::new(|_| Vec::new()),
+            quotas: Cache::new(|quota| vec![Index::Namespace(owner::namespace(&quota.metadata).to_owned())]),
         })
     }
 
@@ -186,6 +189,7 @@ impl Context {
         self.fill(tasks, &self.root_ca_config_maps, "metadata.name=kube-root-ca.crt", stop);
         self.fill(tasks, &self.leases, "", stop);
         self.fill(tasks, &self.autoscalers, "", stop);
+        self.fill(tasks, &self.quotas, "", stop);
     }
 
     fn fill<K>(&self, tasks: &mut JoinSet<()>, cache: &Arc<Cache<K>>, fields: &'static str, stop: &CancellationToken)

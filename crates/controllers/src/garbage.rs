@@ -18,6 +18,7 @@ use crate::{
     cache::{Cache, Object, Source},
     context::{Context, settle},
     queue::{Next, Queue},
+    quota::Recount,
 };
 
 /// Objects worked on at once: the store commits as many together.
@@ -47,12 +48,19 @@ struct Loop {
     context: Arc<Context>,
     graph: Mutex<Graph>,
     queue: Arc<Queue<Uid>>,
+    /// Told of what comes and goes, since this loop sees every kind.
+    recount: Recount,
 }
 
 /// Starts the loop, its listeners, and watches of the metadata of every kind that no other loop looks at.
-pub(crate) fn start(context: &Arc<Context>, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
+pub(crate) fn start(context: &Arc<Context>, recount: &Recount, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
     let queue: Arc<Queue<Uid>> = Queue::new();
-    let this = Arc::new(Loop { context: Arc::clone(context), graph: Mutex::new(Graph::default()), queue: Arc::clone(&queue) });
+    let this = Arc::new(Loop {
+        context: Arc::clone(context),
+        graph: Mutex::new(Graph::default()),
+        queue: Arc::clone(&queue),
+        recount: recount.clone(),
+    });
     let mut covered = BTreeSet::new();
     macro_rules! listen {
         ($($cache:ident),* $(,)?) => {$(
@@ -77,6 +85,7 @@ pub(crate) fn start(context: &Arc<Context>, tasks: &mut JoinSet<()>, stop: &Canc
         service_accounts,
         leases,
         autoscalers,
+        quotas,
     );
     for kind in KINDS.iter().filter(|kind| is_watched(kind) && !covered.contains(&(kind.group, kind.kind))) {
         let cache: Arc<Cache<AnyObject>> = Cache::new(|_| Vec::new());
@@ -123,6 +132,9 @@ impl Loop {
     }
 
     fn follow(&self, kind: &'static Kind, old: Option<&ObjectMeta>, new: Option<&ObjectMeta>) {
+        if old.is_some() != new.is_some() {
+            new.or(old).and_then(|meta| meta.namespace.as_deref()).inspect(|namespace| self.recount.namespace(namespace));
+        }
         let examine = match (old, new) {
             // What a status says is of no interest here, and that is what changes most.
             (Some(old), Some(new)) if family(old) == family(new) => return self.note_revision(new),

@@ -22,6 +22,7 @@ mod options;
 mod owned;
 mod pod_garbage;
 mod queue;
+mod quota;
 mod replica_set;
 mod scheduler;
 mod service_account;
@@ -51,7 +52,9 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
     volume::start(&context, &mut tasks, &stop);
     endpoints::start(&context, &mut tasks, &stop);
     service_account::start(&context, &mut tasks, &stop);
-    garbage::start(&context, &mut tasks, &stop);
+    let recount = quota::Recount::new(&context);
+    quota::start(&context, &recount, &mut tasks, &stop);
+    garbage::start(&context, &recount, &mut tasks, &stop);
     namespace::start(&context, &mut tasks, &stop);
     node_lifecycle::start(&context, &mut tasks, &stop);
     eviction::start(&context, &mut tasks, &stop);

@@ -21,6 +21,7 @@ pub mod percent;
 pub mod pod;
 pub mod pod_garbage;
 pub mod proxy;
+pub mod quota;
 pub mod replica;
 pub mod replica_set;
 pub mod replication_controller;

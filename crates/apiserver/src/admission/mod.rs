@@ -5,8 +5,11 @@ use windlass_api::status::Status;
 
 use crate::call::Call;
 
+pub(crate) use limits::check as within_limits;
+
 mod in_use;
 mod lifecycle;
+mod limits;
 mod priority;
 mod service_account;
 mod storage_class;
@@ -20,6 +23,7 @@ pub(crate) async fn create(call: &Call, object: &mut Value) -> Result<(), Status
     lifecycle::create(call, object).await?;
     match (call.kind.group, call.kind.plural) {
         ("", "pods") => {
+            limits::fill(call, object).await?;
             service_account::admit(call, object).await?;
             tolerations::admit(object);
             priority::admit(call, object).await

@@ -11,9 +11,10 @@ use windlass_api::{
 use windlass_storage::{Change as Write, Entry, Error, Expect};
 
 use crate::{
+    admission,
     call::{Call, Outcome},
     fields::Books,
-    metadata,
+    metadata, quota,
     registry::{self, record},
     verb::create,
 };
@@ -86,13 +87,17 @@ impl Change<'_> {
         // What is given out here is validated too.
         let reservation = create::reserve(call, &mut new, Some(&old))?;
         self.validate(&new, &old)?;
+        let charge = self.charge(&new, &old).await?;
         if self.dry_run {
             return Ok(Some(Outcome::Value(new)));
         }
+        let turn = call.server.quotas.write(call).await;
         let expect = Expect::Revision(entry.mod_revision);
         let gone = is_finished(&new);
         let write = if gone { Write::Delete } else { Write::Put(registry::encode(kind, &new), create::ttl(kind)) };
-        match call.server.registry.store.write(&entry.key, expect, write).await {
+        let outcome = call.server.registry.store.write(&entry.key, expect, write).await;
+        drop(turn);
+        match outcome {
             Ok(written) if gone => {
                 call.server.released(kind, &old);
                 metadata::map(&mut new).insert("resourceVersion".to_owned(), written.mod_revision.to_string().into());
@@ -100,12 +105,30 @@ impl Change<'_> {
             }
             Ok(written) => {
                 reservation.keep();
+                if let Some(charge) = charge {
+                    charge.note().await;
+                }
                 self.take_effect(&new, &old, written.mod_revision).await;
                 Ok(Some(Outcome::Stored(written)))
             }
             Err(Error::Conflict(_)) => Ok(None),
             Err(error) => Err(registry::failed(&error)),
         }
+    }
+
+    /// What a change takes of quotas: of a pod only its resources grow, of other kinds their spec.
+    async fn charge(&self, new: &Value, old: &Value) -> Result<Option<quota::Charge<'_>>, Status> {
+        let call = self.call;
+        let can_grow = match (call.kind.group, call.kind.plural) {
+            ("", "pods") => self.surface == Surface::Part(Subresource::Resize),
+            ("", "services" | "persistentvolumeclaims") => self.surface == Surface::Main,
+            _ => false,
+        };
+        if !can_grow || metadata::is_deleting(old) || new["spec"] == old["spec"] {
+            return Ok(None);
+        }
+        admission::within_limits(call, new).await?;
+        quota::charge(call, new, Some(old)).await.map(Some)
     }
 
     /// A Service that leads elsewhere by this change has done so when the client hears that it was taken.

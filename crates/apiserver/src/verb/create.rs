@@ -14,7 +14,7 @@ use crate::{
     fields::{self, Books},
     metadata, negotiate,
     query::bad_request,
-    registry,
+    quota, registry,
     reply::Response,
 };
 
@@ -97,6 +97,8 @@ async fn store(call: &Call, object: &mut Value, dry_run: bool) -> Result<Outcome
     for warning in kind.creation_warnings(object) {
         call.warn(warning);
     }
+    admission::within_limits(call, object).await?;
+    let charge = quota::charge(call, object, None).await?;
     let key = registry::key(kind, &call.namespace, &name);
     let exists = || Status::already_exists(kind.resource(), &name);
     if dry_run {
@@ -107,6 +109,7 @@ async fn store(call: &Call, object: &mut Value, dry_run: bool) -> Result<Outcome
     match server.registry.store.write(&key, Expect::Absent, change).await {
         Ok(entry) => {
             reservation.keep();
+            charge.note().await;
             Ok(Outcome::Stored(entry))
         }
         Err(Error::Conflict(_)) => Err(exists()),

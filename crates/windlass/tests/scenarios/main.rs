@@ -34,6 +34,7 @@ const HOLLOW: &[&str] = &["--runtime", "hollow"];
 
 scripts! { HOLLOW,
     a1_autoscaler: "a1-autoscaler",
+    a2_quota: "a2-quota",
     replication_controller: "replication-controller",
 }
 
