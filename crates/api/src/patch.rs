@@ -2,6 +2,7 @@
 //!
 //! Server-side apply is in [`crate::apply`].
 
+mod budget;
 mod order;
 mod print;
 mod strategic;
@@ -61,7 +62,7 @@ pub fn misfit(shown: String, why: String) -> Status {
 /// # Errors
 ///
 /// [`Error::BadRequest`] for what is no list of operations, [`Error::TooManyOperations`], and [`Error::Unprocessable`] when an
-/// operation finds no target or a `test` does not hold.
+/// operation finds no target, a `test` does not hold, or the patch makes the object too large or too deep.
 pub fn json(object: &Value, patch: &Value) -> Result<Value, Error> {
     let Value::Array(operations) = patch else {
         let found = if patch.is_object() { "object" } else { "scalar" };
@@ -73,7 +74,12 @@ pub fn json(object: &Value, patch: &Value) -> Result<Value, Error> {
     let operations: json_patch::Patch =
         serde_json::from_value(patch.clone()).map_err(|error| Error::Unprocessable(error.to_string()))?;
     let mut patched = object.clone();
-    json_patch::patch_unsafe(&mut patched, &operations).map_err(|error| Error::Unprocessable(error.to_string()))?;
+    let mut budget = budget::Budget::of(object);
+    for operation in &operations.0 {
+        budget.pay(&patched, operation).map_err(Error::Unprocessable)?;
+        let one = std::slice::from_ref(operation);
+        json_patch::patch_unsafe(&mut patched, one).map_err(|error| Error::Unprocessable(error.to_string()))?;
+    }
     Ok(patched)
 }
 

@@ -1,5 +1,7 @@
 //! What a configuration must be before it can be applied, in the words of upstream's typed values.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use super::types::element_step;
@@ -50,7 +52,7 @@ fn field_value(field: &Field, value: &Value, path: &str, found: &mut Vec<String>
 }
 
 fn list(field: &Field, items: &[Value], path: &str, found: &mut Vec<String>) {
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen: BTreeSet<String> = BTreeSet::new();
     for (index, item) in items.iter().enumerate() {
         let place = if field.list_type == ListType::Atomic {
             format!("[{index}]")
@@ -62,11 +64,10 @@ fn list(field: &Field, items: &[Value], path: &str, found: &mut Vec<String>) {
                 }
                 Ok(step) => {
                     let place = super::set::print_step(&step);
-                    if seen.contains(&step) {
+                    if !seen.insert(step) {
                         found.push(format!("{path}: duplicate entries for key {place}"));
                         continue;
                     }
-                    seen.push(step);
                     place
                 }
             }

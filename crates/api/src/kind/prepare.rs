@@ -41,7 +41,7 @@ impl Kind {
         let before = old.pointer("/metadata/generation").and_then(Value::as_i64);
         let Some(metadata) = inside(new, "metadata") else { return };
         match before {
-            Some(generation) => metadata.insert("generation".to_owned(), json!(generation + i64::from(grown))),
+            Some(generation) => metadata.insert("generation".to_owned(), json!(generation.saturating_add(i64::from(grown)))),
             None => metadata.remove("generation"),
         };
     }
@@ -53,7 +53,7 @@ impl Kind {
         let status = fields.remove("status");
         let mut metadata = fields.remove("metadata").unwrap_or_else(|| json!({}));
         for key in ["generation", "ownerReferences", "deletionTimestamp", "deletionGracePeriodSeconds"] {
-            carry_over(&mut metadata, &before["metadata"], key);
+            carry_over(&mut metadata, &old["metadata"], key);
         }
         *fields = before.clone();
         fields.insert("metadata".to_owned(), metadata);

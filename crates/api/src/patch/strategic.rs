@@ -3,6 +3,8 @@
 //! What the directives mean is written down in
 //! <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-machinery/strategic-merge-patch.md>.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use super::print::{go_print, go_type};
@@ -125,7 +127,8 @@ fn merge_map(original: &mut Map<String, Value>, mut patch: Map<String, Value>, p
                 let name =
                     rest.strip_prefix('/').ok_or_else(|| Error::BadRequest("invalid patch format of primitive list".into()))?;
                 if let (Some(Value::Array(items)), Value::Array(gone)) = (original.get_mut(name), value) {
-                    items.retain(|item| !gone.contains(item));
+                    let gone = order::Places::of(&gone, "");
+                    items.retain(|item| gone.find(item).is_none());
                 }
             }
             None => merge_key_value(original, key, value, place)?,
@@ -181,7 +184,8 @@ fn settled(value: Value) -> Option<Value> {
 fn retain_keys(original: &mut Map<String, Value>, patch: &mut Map<String, Value>) -> Result<(), Error> {
     let Some(keys) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
     let Value::Array(keys) = keys else { return Err(bad_retain_keys()) };
-    let listed = |key: &str| keys.iter().any(|listed| listed.as_str() == Some(key));
+    let keys: BTreeSet<&str> = keys.iter().filter_map(Value::as_str).collect();
+    let listed = |key: &str| keys.contains(key);
     let directive = |key: &str| key.starts_with(DELETE_FROM) || key.starts_with(SET_ORDER);
     if patch.iter().any(|(key, value)| !value.is_null() && !directive(key) && !listed(key)) {
         return Err(bad_retain_keys());
@@ -247,12 +251,9 @@ fn merge_list(original: Vec<Value>, patch: Vec<Value>, strategy: Strategy<'_>) -
     }
     let of_objects = of_objects(&original, &patch)?;
     if !of_objects {
-        let mut merged: Vec<Value> = Vec::with_capacity(original.len() + patch.len());
-        for item in original.iter().chain(&patch) {
-            if !merged.contains(item) {
-                merged.push(item.clone());
-            }
-        }
+        let mut known = order::Places::default();
+        let items = original.iter().chain(&patch).filter(|item| known.add(item, 0));
+        let merged = items.cloned().collect();
         return Ok(order::merged(merged, &patch, &original, ""));
     }
     let merge_key = strategy.merge_key;
@@ -286,14 +287,14 @@ fn of_objects(original: &[Value], patch: &[Value]) -> Result<bool, Error> {
 /// Carries out `$patch` in the elements of the patch: the originals that are left, and the elements still to merge.
 fn list_directives(mut original: Vec<Value>, patch: Vec<Value>, merge_key: &str) -> Result<(Vec<Value>, Vec<Value>), Error> {
     let mut plain = Vec::with_capacity(patch.len());
-    let mut replace = false;
+    let (mut replace, mut gone) = (false, Vec::new());
     for item in patch {
         match item.get(PATCH) {
             None => plain.push(item),
             Some(directive) => match directive.as_str() {
                 Some("delete") => {
-                    let gone = item.get(merge_key).ok_or_else(|| no_merge_key(&item, merge_key))?;
-                    original.retain(|own| own.get(merge_key) != Some(gone));
+                    item.get(merge_key).ok_or_else(|| no_merge_key(&item, merge_key))?;
+                    gone.push(item);
                 }
                 Some("replace") => replace = true,
                 Some("merge") => return Err(Error::Internal("merging lists cannot yet be specified in the patch".to_owned())),
@@ -304,20 +305,26 @@ fn list_directives(mut original: Vec<Value>, patch: Vec<Value>, merge_key: &str)
             },
         }
     }
+    let gone = order::Places::of(&gone, merge_key);
+    original.retain(|own| gone.find(own).is_none());
     Ok(if replace { (plain, Vec::new()) } else { (original, plain) })
 }
 
 fn merge_elements(mut merged: Vec<Value>, patch: Vec<Value>, strategy: Strategy<'_>) -> Result<Vec<Value>, Error> {
+    let mut places = order::Places::of(&merged, strategy.merge_key);
     for item in patch {
         if item.get(strategy.merge_key).is_none() {
             return Err(no_merge_key(&item, strategy.merge_key));
         }
-        let place = order::position(&merged, &item, strategy.merge_key);
+        let place = places.find(&item);
         match (place.and_then(|place| merged.get_mut(place)), item) {
             (Some(Value::Object(own)), Value::Object(item)) => {
                 merge_map(own, item, strategy.within.unwrap_or(Place::Opaque("interface {}")))?;
             }
-            (_, item) => merged.push(item),
+            (_, item) => {
+                places.add(&item, merged.len());
+                merged.push(item);
+            }
         }
     }
     Ok(merged)

@@ -219,3 +219,76 @@ fn merge_patches_delete_by_null() {
     let error = merge(&mut object, &json!([])).expect_err("a list is no merge patch");
     assert_eq!(error, Error::BadRequest("Invalid JSON Patch".to_owned()));
 }
+
+fn unprocessable(object: &Value, operations: Vec<Value>) -> String {
+    match json(object, &Value::Array(operations)) {
+        Err(Error::Unprocessable(why)) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn copies_do_not_grow_without_end() {
+    let object = json!({ "data": { "a": "x".repeat(1000) } });
+    let doubling = (0..60).map(|number| json!({ "op": "copy", "from": "/data", "path": format!("/data/b{number}") })).collect();
+    let why = unprocessable(&object, doubling);
+    assert!(why.starts_with("Unable to complete the copy, the accumulated size increase of copy is "), "{why}");
+    let few = json!([{ "op": "copy", "from": "/data", "path": "/data/b" }, { "op": "copy", "from": "/data", "path": "/data/c" }]);
+    assert_eq!(json(&object, &few).unwrap()["data"]["c"]["b"], object["data"]);
+}
+
+#[test]
+fn nothing_becomes_too_deep_to_read() {
+    // A chain moved to the end of a chain is as long as both.
+    let chain = |depth: usize| (0..depth).fold(json!({}), |inner, _| json!({ "a": inner }));
+    let object = json!({ "one": chain(100), "two": chain(100) });
+    let end = format!("/one{}", "/a".repeat(100));
+    for op in ["move", "copy"] {
+        let why = unprocessable(&object, vec![json!({ "op": op, "from": "/two", "path": format!("{end}/b") })]);
+        assert_eq!(why, "the object would be more than 128 levels deep");
+    }
+    let why = unprocessable(&object, vec![json!({ "op": "add", "path": format!("{end}/b"), "value": chain(30) })]);
+    assert_eq!(why, "the object would be more than 128 levels deep");
+    // Step by step, each move as cheap as the one before.
+    let mut steps = vec![json!({ "op": "add", "path": "/x", "value": {} }), json!({ "op": "add", "path": "/y", "value": {} })];
+    for _ in 0..200 {
+        steps.push(json!({ "op": "move", "from": "/x", "path": "/y/n" }));
+        steps.push(json!({ "op": "add", "path": "/x", "value": {} }));
+        steps.push(json!({ "op": "move", "from": "/y", "path": "/x/n" }));
+        steps.push(json!({ "op": "add", "path": "/y", "value": {} }));
+    }
+    assert_eq!(unprocessable(&json!({}), steps), "the object would be more than 128 levels deep");
+    let back_and_forth = (0..500).flat_map(|_| {
+        [json!({ "op": "move", "from": "/one", "path": "/three" }), json!({ "op": "move", "from": "/three", "path": "/one" })]
+    });
+    assert_eq!(json(&object, &Value::Array(back_and_forth.collect())).unwrap(), object);
+}
+
+#[test]
+fn a_patch_cannot_look_at_everything_for_ever() {
+    let leaf = json!({ "many": vec![0; 200_000], "deep": (0..120).fold(json!(0), |inner, _| json!([inner])) });
+    let object = json!({ "a": { "b": { "c": { "d": { "e": { "f": { "g": leaf } } } } } }, "far": { "p": { "q": {} } } });
+    let moves = (0..200).flat_map(|_| {
+        [
+            json!({ "op": "move", "from": "/a/b/c/d/e/f/g/many", "path": "/far/p/q/many" }),
+            json!({ "op": "move", "from": "/far/p/q/many", "path": "/a/b/c/d/e/f/g/many" }),
+        ]
+    });
+    let why = unprocessable(&object, moves.collect());
+    assert_eq!(why, "the patch takes looking at more than 10000000 values");
+}
+
+#[test]
+fn long_lists_merge() {
+    let names = |count: usize| (0..count).map(|number| json!({ "name": format!("n{number}") })).collect::<Vec<_>>();
+    let pod = message("", "v1", "Pod").unwrap();
+    let object = json!({ "spec": { "containers": names(50_000) }, "metadata": { "finalizers": (0..50_000).map(|n| n.to_string()).collect::<Vec<_>>() } });
+    let mut changes = names(60_000);
+    changes.iter_mut().for_each(|change| change["image"] = json!("x"));
+    let finalizers: Vec<String> = (25_000..75_000).map(|number: i32| number.to_string()).collect();
+    let patch = json!({ "spec": { "containers": changes }, "metadata": { "finalizers": finalizers } });
+    let merged = strategic(pod, &object, &patch).unwrap();
+    assert_eq!(merged["spec"]["containers"].as_array().map(Vec::len), Some(60_000));
+    assert_eq!(merged["metadata"]["finalizers"].as_array().map(Vec::len), Some(75_000));
+    assert_eq!(merged["spec"]["containers"][7], json!({ "name": "n7", "image": "x" }));
+}
