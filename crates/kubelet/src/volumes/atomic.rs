@@ -106,7 +106,11 @@ fn write_file(path: &Path, file: &File) -> io::Result<()> {
     fs::write(path, &file.data)?;
     // After writing: the mode may forbid it to us, and the umask must not weaken it.
     fs::set_permissions(path, fs::Permissions::from_mode(file.mode))?;
-    file.owner.map_or(Ok(()), |owner| chown(path, Some(owner), None))
+    match file.owner.map_or(Ok(()), |owner| chown(path, Some(owner), None)) {
+        // The machine of a user without subordinate ids has no such owner; a container that would run as it is refused by itself.
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => Ok(()),
+        other => other,
+    }
 }
 
 /// Links for the first part of each path; those that nothing stands behind any more go.
