@@ -12,11 +12,15 @@ fn holds(seed: u64, crash: Crash) -> Outcome {
 
 #[test]
 fn the_same_seed_is_the_same_world() {
+    // One world may be short, whose user deletes everything early; all of them together are not.
+    let (mut events, mut lines) = (0, 0);
     for seed in 1..=6 {
         let (first, second) = (holds(seed, Crash::ByChance), holds(seed, Crash::ByChance));
-        assert!(first.events > 100 && first.log.len() > 50, "little happened with seed {seed}");
+        events += first.events;
+        lines += first.log.len();
         assert_eq!(first, second);
     }
+    assert!(events > 600 && lines > 300, "little happened: {events} events, {lines} lines");
     assert_ne!(holds(1, Crash::ByChance).hash, holds(2, Crash::ByChance).hash);
 }
 
