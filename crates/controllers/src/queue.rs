@@ -5,10 +5,12 @@ use std::{
     fmt,
     future::Future,
     hash::Hash,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use futures::FutureExt as _;
 use tokio::{sync::Notify, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -66,7 +68,7 @@ impl<K> fmt::Debug for Queue<K> {
     }
 }
 
-impl<K: Clone + Eq + Hash + Ord + Send + Sync + 'static> Queue<K> {
+impl<K: Clone + Eq + Hash + Ord + fmt::Debug + Send + Sync + 'static> Queue<K> {
     pub(crate) fn new() -> Arc<Self> {
         let state = State {
             ready: VecDeque::new(),
@@ -153,10 +155,15 @@ impl<K: Clone + Eq + Hash + Ord + Send + Sync + 'static> Queue<K> {
             let wake = if passes.len() < parallel { self.take() } else { Err(None) };
             let wake = match wake {
                 Ok(key) => {
-                    let (queue, pass) = (Arc::clone(&self), pass.clone());
+                    let (queue, pass, object) = (Arc::clone(&self), pass.clone(), key.clone());
+                    let pass = AssertUnwindSafe(async move { pass(object).await });
                     passes.spawn(async move {
                         let started = Instant::now();
-                        let next = pass(key.clone()).await;
+                        // A defect met with one object must not take that object out of the loop for good.
+                        let next = pass.catch_unwind().await.unwrap_or_else(|_| {
+                            tracing::error!(?key, "a pass ended in panic");
+                            Next::Failed
+                        });
                         queue.done(key, next, started.elapsed());
                     });
                     continue;
@@ -173,11 +180,7 @@ impl<K: Clone + Eq + Hash + Ord + Send + Sync + 'static> Queue<K> {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                Some(finished) = passes.join_next() => {
-                    if let Err(error) = finished {
-                        tracing::error!(%error, "a pass ended in panic");
-                    }
-                }
+                Some(_) = passes.join_next() => {}
                 () = self.changed.notified() => {}
                 () = timer => {}
             }
@@ -260,6 +263,25 @@ mod tests {
         let pass = move |key: u32| {
             tried.send(key).unwrap();
             std::future::ready(Next::Failed)
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(queue.clone().work(1, stop.clone(), pass));
+        queue.add(1);
+        for _ in 0..3 {
+            assert_eq!(tries.recv().await, Some(1));
+        }
+        stop.cancel();
+        tasks.join_all().await;
+    }
+
+    #[tokio::test]
+    async fn what_panicked_is_tried_again() {
+        let queue = Queue::new();
+        let stop = CancellationToken::new();
+        let (tried, mut tries) = tokio::sync::mpsc::unbounded_channel();
+        let pass = move |key: u32| {
+            tried.send(key).unwrap();
+            async move { panic!("a defect met with {key}") }
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(queue.clone().work(1, stop.clone(), pass));

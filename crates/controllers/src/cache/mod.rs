@@ -175,6 +175,10 @@ impl<K: Object> Cache<K> {
         // Bulky, and nobody here reads it.
         object.meta_mut().managed_fields = None;
         let (key, object) = (key_of(object.meta()), Arc::new(object));
+        // Deleted and made anew while no watch told: whoever listens hears of both, since what belonged to the old one is not the new one's.
+        if self.get(&key).is_some_and(|known| known.meta().uid != object.meta().uid) {
+            self.remove(&key, 0);
+        }
         let old = self.write().set(key, Arc::clone(&object), self.indexer);
         self.tell(old.as_ref(), Some(&object));
         self.advance(revision);

@@ -9,7 +9,7 @@
 //!   by one until the controllers know of it and have made good.
 //! - When the user lowers the bound it is lower at once. When the user scales down in the middle of a rollout, every ReplicaSet
 //!   gives up its share, whether its pods are available or not, as upstream has it: so many fewer are asked for until the
-//!   controllers know of everything again.
+//!   controllers know of everything again. So it does when a Deployment is paused while it has more pods than it may have.
 //! - When a longer `minReadySeconds` makes pods unavailable, they were not taken away. Under Recreate nothing is asked for.
 //!
 //! [`Known`]: super::Known
@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use super::{Checker, Moment};
 use crate::{
     actor::Actor,
-    scene::{Change, Pod},
+    scene::{Change, Deployment, Pod, Scene},
 };
 
 /// By uid of a Deployment: how many pods are to be available.
@@ -32,7 +32,8 @@ impl Checker for Available {
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {
         let scene = moment.scene;
         for (uid, known) in &moment.known {
-            self.least.insert(uid.clone(), known.deployment.bounds.least.min(known.available));
+            let least = known.deployment.bounds.least.min(known.available);
+            self.least.insert(uid.clone(), least.saturating_sub(surplus(scene, &known.deployment)));
         }
         if let Some(uid) = loser(moment)
             && let Some(least) = self.least.get_mut(&uid)
@@ -43,7 +44,7 @@ impl Checker for Available {
             && let Some(least) = self.least.get_mut(&after.meta.uid)
             && scene.replica_sets_of(&after.meta.uid).filter(|set| set.size > 0).count() > 1
         {
-            *least = least.saturating_sub(before.bounds.most.saturating_sub(after.bounds.most));
+            *least = least.saturating_sub(before.bounds.most.saturating_sub(after.bounds.most).max(surplus(scene, after)));
         }
         let excused = matches!(moment.change, Change::ReplicaSet(Some(before), Some(after))
             if before.min_ready_seconds != after.min_ready_seconds || before.meta.controller != after.meta.controller);
@@ -61,6 +62,11 @@ impl Checker for Available {
         }
         Ok(())
     }
+}
+
+/// Pods that every ReplicaSet of a paused Deployment gives up its share of.
+fn surplus(scene: &Scene, deployment: &Deployment) -> usize {
+    if deployment.paused { scene.active(&deployment.meta.uid).saturating_sub(deployment.bounds.most) } else { 0 }
 }
 
 /// Uid of the Deployment that has just lost an available pod without the controllers' doing.
