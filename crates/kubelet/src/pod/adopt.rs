@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerState as ApiState, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{Container as ContainerSpec, ContainerState as ApiState, ContainerStatus, Pod};
 use windlass_planner::pod::{self as planner, Observed, Outcome, Run, RunState, backoff::Backoff};
 
 use super::{container_config::note, ended};
@@ -44,7 +44,7 @@ pub(crate) fn observe(pod: &Pod, existing: &Existing, paths: &Paths, now: Timest
     let sandbox_id = existing.sandbox().map(|sandbox| sandbox.id.as_str());
     for (spec, _) in containers(pod) {
         let said = said.get(spec.name.as_str()).copied();
-        let known = from_runtime(pod, existing, &spec.name, sandbox_id, said, paths, now).or_else(|| from_api(said?, now));
+        let known = from_runtime(pod, existing, spec, sandbox_id, said, paths, now).or_else(|| from_api(said?, now));
         if let Some(known) = known {
             observed.containers.insert(spec.name.clone(), known);
         }
@@ -55,13 +55,13 @@ pub(crate) fn observe(pod: &Pod, existing: &Existing, paths: &Paths, now: Timest
 fn from_runtime(
     pod: &Pod,
     existing: &Existing,
-    name: &str,
+    spec: &ContainerSpec,
     sandbox_id: Option<&str>,
     said: Option<&ContainerStatus>,
     paths: &Paths,
     now: Timestamp,
 ) -> Option<planner::Container> {
-    let mut found: Vec<&Container> = existing.containers.iter().filter(|container| container.config.name == name).collect();
+    let mut found: Vec<&Container> = existing.containers.iter().filter(|container| container.config.name == spec.name).collect();
     found.sort_by_key(|container| container.config.attempt);
     let run = |container: &&Container| {
         let noted = |key: &str| container.config.annotations.get(key).cloned().unwrap_or_default();
@@ -85,13 +85,14 @@ fn from_runtime(
     let latest = found.pop()?;
     let number = |key: &str| latest.config.annotations.get(key).and_then(|value| value.parse::<i64>().ok());
     let raised_at = number(note::BACKOFF_RAISED_AT).and_then(|second| Timestamp::from_second(second).ok());
-    // What was said of this very run still holds: no probe has said otherwise since.
+    // What was said of this very run still holds: no probe has said otherwise since. What no probe decides holds by itself: an earlier
+    // kubelet may have been killed right after the start, before it could say so.
     let said = said.filter(|said| said.container_id.as_deref().is_some_and(|id| id.ends_with(&latest.id)));
     Some(planner::Container {
         latest: Some(run(&latest)),
         previous: found.last().map(run),
-        started: said.and_then(|said| said.started).unwrap_or(false),
-        ready: said.is_some_and(|said| said.ready),
+        started: spec.startup_probe.is_none() || said.and_then(|said| said.started).unwrap_or(false),
+        ready: spec.readiness_probe.is_none() || said.is_some_and(|said| said.ready),
         backoff: Backoff { seconds: number(note::BACKOFF_SECONDS).unwrap_or(0), raised_at },
         ..planner::Container::default()
     })
@@ -163,12 +164,8 @@ mod tests {
         assert_eq!((outcome.exit_code, outcome.reason.as_str()), (137, "ContainerStatusUnknown"));
     }
 
-    #[test]
-    fn a_running_container_is_taken_over_as_it_was() {
-        let pod = pod(json!({
-            "name": "web", "image": "nginx", "imageID": "i", "ready": true, "started": true, "restartCount": 1,
-            "containerID": "windlass://c1", "state": { "running": { "startedAt": "1970-01-01T00:00:10Z" } },
-        }));
+    /// What is known of a container that runs, of the pod above, and nothing else is.
+    fn take_over(pod: &Pod) -> planner::Container {
         let container = Container {
             id: "c1".into(),
             sandbox_id: "s".into(),
@@ -190,8 +187,34 @@ mod tests {
             created_at: now(),
         };
         let existing = Existing { sandboxes: vec![sandbox], containers: vec![container] };
-        let known = observe(&pod, &existing, &Paths::new("/nowhere".as_ref()), now()).containers["web"].clone();
+        observe(pod, &existing, &Paths::new("/nowhere".as_ref()), now()).containers["web"].clone()
+    }
+
+    #[test]
+    fn a_running_container_is_taken_over_as_it_was() {
+        let pod = pod(json!({
+            "name": "web", "image": "nginx", "imageID": "i", "ready": true, "started": true, "restartCount": 1,
+            "containerID": "windlass://c1", "state": { "running": { "startedAt": "1970-01-01T00:00:10Z" } },
+        }));
+        let known = take_over(&pod);
         assert!(known.ready && known.started && known.running().is_some());
         assert_eq!((known.latest.unwrap().spec_hash.as_str(), known.backoff.seconds), ("h", 20));
+    }
+
+    #[test]
+    fn a_container_that_was_started_and_never_spoken_of_has_started_unless_a_probe_decides() {
+        let mut pod = pod(json!({
+            "name": "web", "image": "nginx", "imageID": "", "ready": false, "started": false, "restartCount": 0,
+            "state": { "waiting": { "reason": "ContainerCreating" } },
+        }));
+        let known = take_over(&pod);
+        assert_eq!((known.started, known.ready), (true, true));
+        let spec = &mut pod.spec.as_mut().unwrap().containers[0];
+        spec.readiness_probe = Some(k8s_openapi::api::core::v1::Probe::default());
+        let known = take_over(&pod);
+        assert_eq!((known.started, known.ready), (true, false));
+        pod.spec.as_mut().unwrap().containers[0].startup_probe = Some(k8s_openapi::api::core::v1::Probe::default());
+        let known = take_over(&pod);
+        assert_eq!((known.started, known.ready), (false, false));
     }
 }

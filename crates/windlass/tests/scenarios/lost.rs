@@ -124,7 +124,6 @@ fn deletions_and_evictions() {
 }
 
 #[test]
-#[ignore = "issue 4: in a release build, a rollout that is hit by kills again and again can stay unfinished"]
 fn windlass_killed_and_started_again() {
     let kubectl = Kubectl::all().pop().unwrap();
     let mut machine = start(&kubectl);
