@@ -1,9 +1,11 @@
 //! The holder: a small process that owns the machine's namespaces and its published ports, and outlives the main process.
 
 mod egress;
+mod exchanges;
 mod health;
 mod host;
 mod http;
+mod kept;
 mod names;
 mod process;
 mod protocol;
@@ -11,8 +13,10 @@ mod relay;
 mod udp;
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{BufRead, BufReader, Read, Write},
+    net::Ipv4Addr,
     os::{
         fd::AsRawFd,
         unix::{fs::MetadataExt, net::UnixStream},
@@ -239,6 +243,17 @@ impl Holder {
     /// When the holder can't be reached, or can't listen.
     pub fn set_http_routes(&self, routes: Vec<HttpRoute>) -> Result<Vec<HttpPort>, HolderError> {
         Ok(ask(dial(&self.inner.data_dir)?, &Request::Http { routes })?.http)
+    }
+
+    /// Has connections of published ports that lead to these pods, and are kept by clients that speak HTTP/1, go on to other pods, each
+    /// once it is between two requests. No route may lead to the pods any more.
+    ///
+    /// It blocks for as long as the holder takes to tell, which is not until they have gone.
+    ///
+    /// # Errors
+    /// When the holder can't be reached, or can't tell which connections lead there.
+    pub fn leave(&self, pods: BTreeSet<Ipv4Addr>) -> Result<(), HolderError> {
+        ask(dial(&self.inner.data_dir)?, &Request::Leave { pods }).map(drop)
     }
 
     /// Tells of names; see [`NameChanges`].

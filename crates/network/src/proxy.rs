@@ -13,6 +13,7 @@ mod watch;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    net::Ipv4Addr,
     sync::Arc,
 };
 
@@ -77,6 +78,8 @@ pub struct Proxy {
     mentions: BTreeMap<String, BTreeSet<ServiceKey>>,
     /// Pods of this node, by uid.
     pods: BTreeMap<String, PodRef>,
+    /// Their addresses, once they have one.
+    pod_addresses: BTreeMap<String, Ipv4Addr>,
     members: Members,
     plans: BTreeMap<ServiceKey, ServicePlan>,
     wakes: BTreeSet<(Timestamp, ServiceKey)>,
@@ -108,6 +111,7 @@ impl Proxy {
             slice_services: BTreeMap::new(),
             mentions: BTreeMap::new(),
             pods: BTreeMap::new(),
+            pod_addresses: BTreeMap::new(),
             members: Members::default(),
             plans: BTreeMap::new(),
             wakes: BTreeSet::new(),
@@ -184,6 +188,8 @@ impl Proxy {
         }
         // Pods of other nodes are nobody's to wait for.
         if pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) == Some(&self.machine.node) {
+            let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_ref()?.parse().ok());
+            self.pod_addresses.extend(address.map(|address| (uid.clone(), address)));
             self.pods.entry(uid.clone()).or_insert_with(|| PodRef {
                 namespace: pod.metadata.namespace.clone().unwrap_or_default(),
                 name: pod.metadata.name.clone().unwrap_or_default(),
@@ -195,6 +201,7 @@ impl Proxy {
     /// Takes in that a pod is no longer in the API.
     pub fn pod_deleted(&mut self, namespace: &str, uid: &str) {
         self.pods.remove(uid);
+        self.pod_addresses.remove(uid);
         self.revisions.remove(uid);
         self.dirty.extend(self.members.pod_deleted(namespace, uid));
         if self.departures.deleted(uid) {
@@ -237,6 +244,9 @@ impl Proxy {
         self.rules.commit(changes)?;
         let leads = |uid: &str| self.rules.lead_to(uid) || self.http.as_ref().is_some_and(|http| http.leads_to(uid));
         let Acknowledged { gone, paused } = self.departures.acknowledge(leads);
+        if let Some(http) = &self.http {
+            http.leave(gone.iter().chain(&paused).filter_map(|uid| self.pod_addresses.get(uid)).copied().collect());
+        }
         let named = |uids: Vec<String>| uids.iter().filter_map(|uid| self.pods.get(uid).cloned()).collect();
         let (unrouted, paused) = (named(gone), named(paused));
         let (pods, mentions) = (&self.pods, &self.mentions);

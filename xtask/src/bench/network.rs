@@ -31,41 +31,46 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Clients that keep their connection, as many as Kubernetes was measured with.
 const CLIENTS: usize = 4;
 
-/// F9: rollouts of 3 containers that end at once on SIGTERM, under clients that keep their connections to an HTTP port.
+/// F9: rollouts of 3 containers that end at once on SIGTERM, under clients that keep their connections to a port that is routed by
+/// request, and to one that nobody called HTTP.
 pub(crate) fn kept(bench: &Bench, runtime: &tokio::runtime::Runtime) -> Result<Vec<Figure>> {
     let registry = fixtures::serve(&target_dir()?.join("fixtures"))?;
     let mirror = format!("--registry-mirror=docker.io=http://{}", registry.address());
     let machine = Machine::start(bench, &[&mirror])?;
     let samples = runtime.block_on(async {
         let client = machine.client().await?;
-        let port = deploy(&client).await?;
+        let ports = deploy(&client).await?;
         let deployments: Api<Deployment> = Api::default_namespaced(client);
-        let mut samples = Vec::new();
+        let mut samples = [Vec::new(), Vec::new()];
         for run in 0..bench.runs {
             let running = Arc::new(AtomicBool::new(true));
-            let clients: Vec<_> = (0..CLIENTS)
-                .map(|_| {
-                    let running = running.clone();
-                    thread::spawn(move || count_lost(port, &running))
-                })
-                .collect();
+            let start = |port| {
+                let running = running.clone();
+                thread::spawn(move || count_lost(port, &running))
+            };
+            let clients = ports.map(|port| (0..CLIENTS).map(|_| start(port)).collect::<Vec<_>>());
             let image = ["nginx:1.16.1", "nginx:1.14.2"][run as usize % 2];
             let containers = json!([{ "name": "nginx", "image": image }]);
             let patch = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
             deployments.patch("web", &PatchParams::default(), &Patch::Strategic(patch)).await?;
             rolled_out(&deployments).await?;
             running.store(false, Ordering::Relaxed);
-            let lost = clients.into_iter().map(|client| client.join().map_err(|_| anyhow::anyhow!("a client panicked")));
-            samples.push(lost.sum::<Result<u32>>()?.into());
+            for (clients, samples) in clients.into_iter().zip(&mut samples) {
+                let lost = clients.into_iter().map(|client| client.join().map_err(|_| anyhow::anyhow!("a client panicked")));
+                samples.push(lost.sum::<Result<u32>>()?.into());
+            }
         }
         anyhow::Ok(samples)
     })?;
-    let what = format!("requests lost over {CLIENTS} kept connections a rollout");
-    Ok(vec![Figure { name: "F9", what, unit: "", samples, kubernetes: Some(6.0), target: 0.0 }])
+    let figure = |(samples, port)| {
+        let what = format!("requests lost over {CLIENTS} kept connections a rollout, {port}");
+        Figure { name: "F9", what, unit: "", samples, kubernetes: Some(6.0), target: 0.0 }
+    };
+    Ok(samples.into_iter().zip(["port of HTTP", "any port"]).map(figure).collect())
 }
 
-/// Makes the application, and gives the port of the host that leads to it.
-async fn deploy(client: &Client) -> Result<u16> {
+/// Makes the application, and gives the ports of the host that lead to it: routed by request, and by connection.
+async fn deploy(client: &Client) -> Result<[u16; 2]> {
     let labels = json!({ "app": "web" });
     let end_at_once = "trap 'exit 0' TERM QUIT; nginx -g 'daemon off;' & wait";
     let deployment = serde_json::from_value(json!({
@@ -82,15 +87,18 @@ async fn deploy(client: &Client) -> Result<u16> {
     }))?;
     let service = serde_json::from_value(json!({
         "metadata": { "name": "web" },
-        "spec": { "type": "NodePort", "selector": labels, "ports": [{ "port": 80, "appProtocol": "http" }] },
+        "spec": { "type": "NodePort", "selector": labels, "ports": [
+            { "name": "http", "port": 80, "appProtocol": "http" }, { "name": "any", "port": 81, "targetPort": 80 },
+        ] },
     }))?;
     let services: Api<Service> = Api::default_namespaced(client.clone());
     let service = services.create(&PostParams::default(), &service).await?;
     let deployments: Api<Deployment> = Api::default_namespaced(client.clone());
     deployments.create(&PostParams::default(), &deployment).await?;
     rolled_out(&deployments).await?;
-    let port = service.spec.and_then(|spec| spec.ports?.first()?.node_port).context("the Service has no node port")?;
-    Ok(u16::try_from(port)?)
+    let ports = service.spec.and_then(|spec| spec.ports).unwrap_or_default();
+    let ports: Vec<u16> = ports.iter().filter_map(|port| port.node_port?.try_into().ok()).collect();
+    ports.try_into().map_err(|_| anyhow::anyhow!("the Service has no node ports"))
 }
 
 async fn rolled_out(deployments: &Api<Deployment>) -> Result<()> {

@@ -50,7 +50,7 @@ pub(super) async fn carry(listener: TcpListener, host: HostThread, shared: Share
 async fn carry_one(pod: TcpStream, host: HostThread, shared: Shared) {
     let _counted = shared.count();
     match timeout(CONNECT_PATIENCE, connect(&pod, &host)).await {
-        Ok(Ok(outside)) => splice(&pod, &outside, &shared).await,
+        Ok(Ok(outside)) => splice((&pod, &()), (&outside, &()), &shared).await,
         // All that can be said so late: that it did not work.
         _ => drop(pod.set_zero_linger()),
     }

@@ -183,6 +183,9 @@ impl Work {
                 Err(error) => Response { error: Some(error.to_string()), ..Response::default() },
             },
             Request::HttpCounts => Response { counts: self.http.counts(), ..Response::default() },
+            Request::Leave { pods } => {
+                Response { error: self.relay.leave(&pods).err().map(|error| error.to_string()), ..Response::default() }
+            }
             Request::Health { checks } => Response { error: self.health.set(checks).await.err(), ..Response::default() },
             Request::Names { names } => {
                 self.names.take_in(names);

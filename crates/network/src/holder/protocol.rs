@@ -1,6 +1,9 @@
 //! What the main process and the holder say to each other: one JSON object a line, one request a connection.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -136,6 +139,7 @@ pub(super) enum Request {
     Publish { ports: Vec<PublishedPort> },
     Http { routes: Vec<HttpRoute> },
     HttpCounts,
+    Leave { pods: BTreeSet<Ipv4Addr> },
     Health { checks: Vec<HealthCheck> },
     Names { names: NameChanges },
     Status,

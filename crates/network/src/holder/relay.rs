@@ -2,8 +2,8 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
-    net::SocketAddr,
+    collections::{BTreeSet, HashMap},
+    net::{Ipv4Addr, SocketAddr},
     os::fd::AsRawFd,
     rc::Rc,
     time::Duration,
@@ -19,6 +19,7 @@ use tokio::{
 use super::{
     Protocol, PublishFailure, PublishedPort,
     host::{HostSocket, HostThread},
+    kept::{self, KeptConnections},
     process::log,
     udp,
 };
@@ -55,6 +56,7 @@ pub(super) struct Relay {
 pub(super) struct Shared {
     scratch: Rc<RefCell<Box<[u8]>>>,
     connections: Rc<Cell<usize>>,
+    pub(super) kept: Rc<KeptConnections>,
 }
 
 impl Shared {
@@ -76,7 +78,7 @@ impl Drop for Counted {
 impl Relay {
     pub(super) fn new(host: HostThread) -> Self {
         let scratch = Rc::new(RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice()));
-        Self { host, listeners: HashMap::new(), shared: Shared { scratch, connections: Rc::default() } }
+        Self { host, listeners: HashMap::new(), shared: Shared { scratch, connections: Rc::default(), kept: Rc::default() } }
     }
 
     /// What connections that are not of a published port share with those that are.
@@ -86,6 +88,11 @@ impl Relay {
 
     pub(super) fn connections(&self) -> usize {
         self.shared.connections.get()
+    }
+
+    /// Has kept connections to these pods go on to others, each once it is between two requests.
+    pub(super) fn leave(&self, pods: &BTreeSet<Ipv4Addr>) -> std::io::Result<()> {
+        self.shared.kept.leave(pods)
     }
 
     pub(super) fn ports(&self) -> Vec<PublishedPort> {
@@ -146,7 +153,7 @@ async fn accept(listener: TcpListener, target: Target, shared: Shared) {
         match listener.accept().await {
             Ok((client, _)) => {
                 // Not tied to the listener: an established connection outlives its published port.
-                drop(spawn_local(relay(client, target.clone(), shared.clone())));
+                drop(spawn_local(kept::carry(client, target.clone(), shared.clone())));
             }
             Err(error) => {
                 // Out of descriptors, most likely: waiting is all there is to do, and the backlog holds the clients.
@@ -157,20 +164,32 @@ async fn accept(listener: TcpListener, target: Target, shared: Shared) {
     }
 }
 
-async fn relay(client: TcpStream, target: Target, shared: Shared) {
-    let _counted = shared.count();
-    let Some(server) = connect(&target).await else {
-        let _ = client.set_zero_linger();
-        return;
-    };
-    splice(&client, &server, &shared).await;
+/// Is told what passes in one direction.
+pub(super) trait Ear {
+    /// These bytes were read, and are about to be passed on.
+    fn hear(&self, bytes: &[u8]);
+    /// All that was heard has been passed on.
+    fn passed_on(&self);
+    /// Nothing more will come.
+    fn ended(&self);
 }
 
-/// Copies both ways until both have ended, or one has broken off.
-pub(super) async fn splice(one: &TcpStream, other: &TcpStream, shared: &Shared) {
+/// Nobody listens.
+impl Ear for () {
+    fn hear(&self, _: &[u8]) {}
+    fn passed_on(&self) {}
+    fn ended(&self) {}
+}
+
+/// Copies both ways until both have ended, or one has broken off; who listens to a side is beside it.
+pub(super) async fn splice(
+    (one, from_one): (&TcpStream, &impl Ear),
+    (other, from_other): (&TcpStream, &impl Ear),
+    shared: &Shared,
+) {
     // What arrives is passed on at once; waiting for more is up to the two ends.
     let _ = (one.set_nodelay(true), other.set_nodelay(true));
-    let both = tokio::try_join!(pump(one, other, &shared.scratch), pump(other, one, &shared.scratch));
+    let both = tokio::try_join!(pump(one, other, &shared.scratch, from_one), pump(other, one, &shared.scratch, from_other));
     if both.is_err() {
         // One end broke off: the other must not take it for an orderly end.
         let _ = (one.set_zero_linger(), other.set_zero_linger());
@@ -178,7 +197,7 @@ pub(super) async fn splice(one: &TcpStream, other: &TcpStream, shared: &Shared) 
 }
 
 /// Connects to wherever `target` leads, again and again for a short while: no byte of the request was sent yet, so none is lost.
-async fn connect(target: &Target) -> Option<TcpStream> {
+pub(super) async fn connect(target: &Target) -> Option<TcpStream> {
     let deadline = Instant::now() + CONNECT_PATIENCE;
     let mut pause = FIRST_PAUSE;
     loop {
@@ -194,11 +213,12 @@ async fn connect(target: &Target) -> Option<TcpStream> {
 }
 
 /// Copies one direction until its end, and passes the end on.
-async fn pump(from: &TcpStream, to: &TcpStream, scratch: &RefCell<Box<[u8]>>) -> std::io::Result<()> {
+async fn pump(from: &TcpStream, to: &TcpStream, scratch: &RefCell<Box<[u8]>>, ear: &impl Ear) -> std::io::Result<()> {
     loop {
         from.readable().await?;
-        let rest = match move_some(from, to, &mut scratch.borrow_mut()) {
+        let rest = match move_some(from, to, &mut scratch.borrow_mut(), ear) {
             Ok(Moved::End) => {
+                ear.ended();
                 shutdown(to.as_raw_fd(), Shutdown::Write)?;
                 return Ok(());
             }
@@ -215,6 +235,7 @@ async fn pump(from: &TcpStream, to: &TcpStream, scratch: &RefCell<Box<[u8]>>) ->
                 Err(error) => return Err(error),
             }
         }
+        ear.passed_on();
     }
 }
 
@@ -224,11 +245,12 @@ enum Moved {
     End,
 }
 
-fn move_some(from: &TcpStream, to: &TcpStream, scratch: &mut [u8]) -> std::io::Result<Moved> {
+fn move_some(from: &TcpStream, to: &TcpStream, scratch: &mut [u8], ear: &impl Ear) -> std::io::Result<Moved> {
     let read = from.try_read(scratch)?;
     if read == 0 {
         return Ok(Moved::End);
     }
+    ear.hear(&scratch[..read]);
     let written = match to.try_write(&scratch[..read]) {
         Ok(written) => written,
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => 0,

@@ -1,6 +1,10 @@
-//! Forgetting tracked UDP flows: without it a client that goes on sending is sent to a dead endpoint for as long as it does.
+//! Connection tracking: where a connection was led, and forgetting UDP flows: without that a client that goes on sending is sent to a
+//! dead endpoint for as long as it does.
 
-use std::{io, net::Ipv4Addr};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddrV4},
+};
 
 use super::{
     attributes::{Attributes, find},
@@ -25,6 +29,7 @@ const TRANSPORT: u16 = 2;
 const TRANSPORT_NUMBER: u16 = 1;
 const SOURCE_PORT: u16 = 2;
 const DESTINATION_PORT: u16 = 3;
+const TCP: u8 = 6;
 const UDP: u8 = 17;
 
 /// A tracked UDP flow: where the client sends, and who answers.
@@ -58,6 +63,29 @@ pub(crate) fn forget_flows(socket: &mut NetfilterSocket, stale: impl Fn(Flow) ->
         }
     }
     Ok(originals.len())
+}
+
+/// The address that a TCP connection of this namespace was led to; none when it is not tracked any more.
+pub(crate) fn find_backend(socket: &mut NetfilterSocket, from: SocketAddrV4, to: SocketAddrV4) -> io::Result<Option<Ipv4Addr>> {
+    let mut attributes = Attributes::default();
+    attributes.nest(ORIGINAL, |tuple| {
+        tuple.nest(ADDRESSES, |addresses| {
+            addresses.put(SOURCE_ADDRESS, &from.ip().octets()).put(DESTINATION_ADDRESS, &to.ip().octets());
+        });
+        tuple.nest(TRANSPORT, |transport| {
+            transport.put(TRANSPORT_NUMBER, &[TCP]);
+            transport.put(SOURCE_PORT, &from.port().to_be_bytes()).put(DESTINATION_PORT, &to.port().to_be_bytes());
+        });
+    });
+    let mut backend = None;
+    let asked = socket.dump(&message(GET, ACK, &attributes), |body| {
+        let reply = find(body.get(4..).unwrap_or_default(), REPLY);
+        backend = reply.and_then(|reply| end(reply, SOURCE_ADDRESS, SOURCE_PORT)).map(|(address, _)| address);
+    });
+    match asked {
+        Err(error) if error.raw_os_error() == Some(nix::libc::ENOENT) => Ok(None),
+        asked => asked.map(|()| backend),
+    }
 }
 
 fn message(kind: u16, flags: u16, attributes: &Attributes) -> Vec<u8> {

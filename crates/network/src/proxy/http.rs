@@ -6,6 +6,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
 };
 
+use tracing::debug;
 use windlass_planner::proxy::{Backend, Route, RouteKey};
 
 use crate::{
@@ -79,6 +80,17 @@ impl HttpPath {
         self.pods = backends.filter_map(|backend| backend.pod.clone()).collect();
         self.stale = false;
         Ok(())
+    }
+
+    /// Has kept connections of published ports leave these pods.
+    pub(super) fn leave(&self, pods: BTreeSet<Ipv4Addr>) {
+        if pods.is_empty() {
+            return;
+        }
+        // A holder of an older windlass can't: its connections have the time that all others have.
+        if let Err(error) = self.holder.leave(pods) {
+            debug!(error = &error as &dyn std::error::Error, "kept connections stay with pods that are to stop");
+        }
     }
 
     /// The route as the kernel is to have it: to the holder, as long as there is a backend.

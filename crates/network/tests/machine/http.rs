@@ -19,22 +19,24 @@ use crate::{
 };
 
 /// An HTTP/1.1 server that keeps connections open, and answers with its name, the path, and who it thinks the client is.
-struct HttpServer {
+pub(crate) struct HttpServer {
     listener: Arc<TcpListener>,
     open: Arc<Mutex<Vec<TcpStream>>>,
+    heads: Arc<AtomicUsize>,
 }
 
 impl HttpServer {
-    fn start(pod: &Pod, name: &'static str) -> Self {
+    pub(crate) fn start(pod: &Pod, name: &'static str) -> Self {
         let listener = pod.namespace.run(|| Arc::new(TcpListener::bind((Ipv4Addr::UNSPECIFIED, 8080)).unwrap()));
-        let server = Self { listener: listener.clone(), open: Arc::default() };
-        let open = server.open.clone();
+        let server = Self { listener: listener.clone(), open: Arc::default(), heads: Arc::default() };
+        let (open, heads) = (server.open.clone(), server.heads.clone());
         std::thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
                 open.lock().unwrap().push(stream.try_clone().unwrap());
+                let heads = heads.clone();
                 std::thread::spawn(move || {
                     let end = stream.try_clone().unwrap();
-                    serve(stream, name);
+                    serve(stream, name, &heads);
                     let _ = end.shutdown(Shutdown::Both);
                 });
             }
@@ -42,8 +44,15 @@ impl HttpServer {
         server
     }
 
+    /// Waits until that many requests have begun.
+    pub(crate) fn wait_for_heads(&self, count: usize) {
+        while self.heads.load(Ordering::SeqCst) < count {
+            std::thread::yield_now();
+        }
+    }
+
     /// Ends at once, as a program that does not care does: port and connections are closed.
-    fn stop(self) {
+    pub(crate) fn stop(self) {
         nix::sys::socket::shutdown(std::os::fd::AsRawFd::as_raw_fd(&self.listener), nix::sys::socket::Shutdown::Both).unwrap();
         for stream in self.open.lock().unwrap().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
@@ -51,10 +60,11 @@ impl HttpServer {
     }
 }
 
-fn serve(stream: TcpStream, name: &str) {
+fn serve(stream: TcpStream, name: &str, heads: &AtomicUsize) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut writer = stream;
     while let Ok(Some((first, headers))) = read_head(&mut reader) {
+        heads.fetch_add(1, Ordering::SeqCst);
         let path = first.split(' ').nth(1).unwrap().to_owned();
         if headers.get("upgrade").is_some_and(|upgrade| upgrade == "shout") {
             writer.write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: shout\r\n\r\n").unwrap();
@@ -98,8 +108,8 @@ fn read_head(reader: &mut impl BufRead) -> std::io::Result<Option<(String, Heade
 }
 
 /// A client that keeps one connection.
-struct HttpClient {
-    reader: BufReader<TcpStream>,
+pub(crate) struct HttpClient {
+    pub(crate) reader: BufReader<TcpStream>,
 }
 
 impl HttpClient {
@@ -109,7 +119,7 @@ impl HttpClient {
     }
 
     /// Sends a request's head and body, and gives the status and the body of the answer.
-    fn ask(&mut self, request: &str) -> std::io::Result<(u16, String)> {
+    pub(crate) fn ask(&mut self, request: &str) -> std::io::Result<(u16, String)> {
         self.reader.get_mut().write_all(request.as_bytes())?;
         let (first, headers) = read_head(&mut self.reader)?.ok_or(ErrorKind::UnexpectedEof)?;
         let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
@@ -118,7 +128,7 @@ impl HttpClient {
         Ok((first.split(' ').nth(1).unwrap().parse().unwrap(), String::from_utf8(body).unwrap()))
     }
 
-    fn get(&mut self) -> std::io::Result<(u16, String)> {
+    pub(crate) fn get(&mut self) -> std::io::Result<(u16, String)> {
         self.ask("GET /x HTTP/1.1\r\nHost: web\r\n\r\n")
     }
 }

@@ -8,6 +8,7 @@ mod api;
 mod forms;
 mod holder;
 mod http;
+mod kept;
 mod names;
 mod pods;
 mod run;

@@ -57,6 +57,8 @@ fn ways(machine: &Machine, kubectl: &Kubectl) -> Vec<Way> {
     vec![
         way("NodePort, new", host(port("web", node)), Connections::New, false),
         way("LoadBalancer, new", host(port("web", balancer)), Connections::New, false),
+        way("NodePort, kept", host(port("web", node)), Connections::Kept, false),
+        way("LoadBalancer, kept", host(port("web", balancer)), Connections::Kept, false),
         way("ClusterIP, new", cluster("web"), Connections::New, true),
         way("HTTP NodePort, kept", host(port("web-http", node)), Connections::Kept, false),
         way("HTTP ClusterIP, kept", cluster("web-http"), Connections::Kept, true),
@@ -191,7 +193,9 @@ fn s2_blue_and_green() {
     );
     let colours = vec!["nginx 1.14.2".to_owned(), "nginx 1.16.1".to_owned()];
     let turns = Arc::new(Turns { colours, ..Turns::default() });
-    let load = Load::start(ways(&machine, &kubectl), &turns);
+    // A connection that is kept stays with its colour, unless it is routed by request.
+    let by_turns = |way: &Way| way.connections == Connections::New || way.name.starts_with("HTTP");
+    let load = Load::start(ways(&machine, &kubectl).into_iter().filter(by_turns).collect(), &turns);
     let node_port = field(&machine, &kubectl, "web", ".spec.ports[0].nodePort");
     let published = SocketAddr::from((Ipv4Addr::LOCALHOST, node_port.parse().unwrap()));
     machine.block_on(|client| async move {
