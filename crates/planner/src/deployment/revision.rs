@@ -49,7 +49,8 @@ impl Rollout<'_> {
         match found {
             Some(index) => {
                 let mut member = self.old.remove(index);
-                annotate(self.deployment, &mut member, self.next_revision());
+                let next = self.next_revision(revision_of(&member.seen().metadata));
+                annotate(self.deployment, &mut member, next);
                 let revision = revision_of(&member.object().metadata);
                 self.set_revision(revision);
                 self.status_found_replica_set(member.name());
@@ -62,7 +63,7 @@ impl Rollout<'_> {
 
     /// Plans the ReplicaSet of a template that has none.
     pub(super) fn create_replica_set(&mut self) {
-        let revision = self.next_revision();
+        let revision = self.next_revision(0);
         let mut replica_set = new_replica_set(self.deployment);
         for (key, value) in copied_annotations(self.deployment) {
             replica_set.metadata.annotations.get_or_insert_default().insert(key, value);
@@ -75,9 +76,14 @@ impl Rollout<'_> {
         self.new = Some(Member::to_create(replica_set));
     }
 
-    /// One more than the newest revision among the old ones.
-    fn next_revision(&self) -> i64 {
-        self.old.iter().map(|member| revision_of(&member.seen().metadata)).max().unwrap_or(0).saturating_add(1)
+    /// One more than the newest revision among the old ones, for a ReplicaSet that has revision `present`. The Deployment itself
+    /// remembers a newer one that was pruned; before it was first looked at, it has the annotation from a manifest.
+    fn next_revision(&self, present: i64) -> i64 {
+        let newest = self.old.iter().map(|member| revision_of(&member.seen().metadata)).max().unwrap_or(0);
+        let looked_at = self.status.observed_generation.is_some_and(|generation| generation > 0);
+        let remembered = if looked_at { revision_of(&self.deployment.metadata) } else { 0 };
+        let newest = if remembered > present { newest.max(remembered) } else { newest };
+        newest.saturating_add(1)
     }
 
     fn set_revision(&mut self, revision: i64) {

@@ -20,7 +20,8 @@ impl Rollout<'_> {
     pub(super) fn scale(&mut self) -> bool {
         let deployment = self.deployment;
         let replicas = settings::replicas(deployment);
-        let free = self.free();
+        let only = self.active_or_latest().map(|member| member.name().to_owned());
+        let free = self.free(only.as_deref());
         if let Some(only) = self.active_or_latest() {
             // It grows as far as pods that others have not deleted yet leave room.
             let room = only.size().saturating_add(free);
@@ -47,8 +48,12 @@ impl Rollout<'_> {
         if replicas > 0 { replicas.saturating_add(settings::bounds(self.deployment).max_surge) } else { 0 }
     }
 
-    /// How many more pods there may be, those counted that are to go and have not gone yet.
-    fn free(&self) -> i32 {
+    /// How many more pods there may be, those counted that are to go and have not gone yet; none while a ReplicaSet has pods that
+    /// nobody has counted. Its own do not matter to `only`, the one that may grow, if it is known: it makes up for what it lacks.
+    fn free(&self, only: Option<&str>) -> i32 {
+        if self.members().any(|member| !member.observed() && Some(member.name()) != only) {
+            return 0;
+        }
         let occupied = self.members().map(Member::occupied).fold(0, i32::saturating_add);
         self.allowed().saturating_sub(occupied).max(0)
     }
@@ -76,7 +81,7 @@ impl Rollout<'_> {
     /// Larger ReplicaSets take larger shares; what rounding leaves goes to the largest.
     fn scale_in_proportion(&mut self) {
         let deployment = self.deployment;
-        let (allowed, free) = (self.allowed(), self.free());
+        let (allowed, free) = (self.allowed(), self.free(None));
         let before = deployment.status.as_ref().and_then(|status| status.replicas).unwrap_or(0);
         let mut active: Vec<&mut Member> = self.old.iter_mut().chain(&mut self.new).filter(|member| member.size() > 0).collect();
         let total: i32 = active.iter().map(|member| member.size()).fold(0, i32::saturating_add);

@@ -10,7 +10,8 @@
 //! - When the user lowers the bound it is lower at once. When the user scales down in the middle of a rollout, every ReplicaSet
 //!   gives up its share, whether its pods are available or not, as upstream has it: so many fewer are asked for until the
 //!   controllers know of everything again. So it does when a Deployment is paused while it has more pods than it may have.
-//! - When a longer `minReadySeconds` makes pods unavailable, they were not taken away. Under Recreate nothing is asked for.
+//! - When a longer `minReadySeconds` makes pods unavailable, they were not taken away, and ReplicaSets that were told to shrink before
+//!   it still do. Under Recreate nothing is asked for.
 //!
 //! [`Known`]: super::Known
 
@@ -19,7 +20,7 @@ use std::collections::BTreeMap;
 use super::{Checker, Moment};
 use crate::{
     actor::Actor,
-    scene::{Change, Deployment, Pod, Scene},
+    scene::{Change, Deployment, Pod, ReplicaSet, Scene},
 };
 
 /// By uid of a Deployment: how many pods are to be available.
@@ -54,7 +55,7 @@ impl Checker for Available {
             let least = self.least.entry(deployment.meta.uid.clone()).or_insert(0);
             *least = set.min(*least);
             if excused {
-                *least = available.min(*least);
+                *least = available.saturating_sub(told_to_go(scene, deployment)).min(*least);
             }
             if available < *least {
                 return Err(format!("{} has {available} available pods, at least {least} are due", deployment.meta.name));
@@ -67,6 +68,12 @@ impl Checker for Available {
 /// Pods that every ReplicaSet of a paused Deployment gives up its share of.
 fn surplus(scene: &Scene, deployment: &Deployment) -> usize {
     if deployment.paused { scene.active(&deployment.meta.uid).saturating_sub(deployment.bounds.most) } else { 0 }
+}
+
+/// Pods that ReplicaSets have been told to give up, and have not yet.
+fn told_to_go(scene: &Scene, deployment: &Deployment) -> usize {
+    let of_set = |set: &ReplicaSet| scene.pods_of(&set.meta.uid).filter(|pod| pod.is_active()).count().saturating_sub(set.size);
+    scene.replica_sets_of(&deployment.meta.uid).map(of_set).sum()
 }
 
 /// Uid of the Deployment that has just lost an available pod without the controllers' doing.

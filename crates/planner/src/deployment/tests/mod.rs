@@ -1,5 +1,6 @@
 //! Snapshots to plans, and whole rollouts step by step.
 
+mod found;
 mod snapshots;
 mod upstream;
 mod walk;

@@ -1,0 +1,58 @@
+//! What the simulation found, and is no longer so.
+
+use serde_json::json;
+
+use super::world::{World, web};
+use crate::{deployment::revision_of, replica_set};
+
+/// Without history, the newest ReplicaSet was pruned under a pause in which the template had changed, and the next got its number.
+#[test]
+fn a_revision_that_was_pruned_is_not_given_again() {
+    let mut world = World::new(web(1, json!({"revisionHistoryLimit": 0})));
+    world.settle();
+    world.set_image("v2");
+    world.settle();
+    assert_eq!(revision_of(&world.deployment.metadata), 2);
+    world.set_replicas(0);
+    world.settle();
+    world.deployment.spec.as_mut().unwrap().paused = Some(true);
+    world.set_image("v3");
+    world.settle();
+    assert_eq!(world.replica_sets.len(), 0, "{}", world.history());
+    world.deployment.spec.as_mut().unwrap().paused = Some(false);
+    world.changed();
+    world.settle();
+    assert_eq!(revision_of(&world.deployment.metadata), 3);
+    assert_eq!(world.history(), "#3 (was -) v3 x0");
+}
+
+/// The annotation of another Deployment came with a manifest.
+#[test]
+fn a_fresh_deployment_begins_at_the_first_revision_whatever_its_manifest_says() {
+    let mut deployment = web(1, json!({}));
+    let annotations = deployment.metadata.annotations.get_or_insert_default();
+    annotations.insert("deployment.kubernetes.io/revision".to_owned(), "7".to_owned());
+    let mut world = World::new(deployment);
+    world.settle();
+    assert_eq!(revision_of(&world.deployment.metadata), 1);
+}
+
+/// Under a pause the new ReplicaSet took the room of an old one that had been told to shrink, and whose pods nobody had counted yet.
+#[test]
+fn a_replica_set_does_not_grow_while_another_may_have_pods_that_nobody_has_counted() {
+    let rolling = json!({"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "100%"}}});
+    let mut world = World::new(web(4, rolling));
+    world.sync_deployment();
+    let old = world.replica_sets.keys().next().unwrap().clone();
+    world.sync_replica_set(&old);
+    world.set_image("v2");
+    world.sync_deployment();
+    world.sync_deployment();
+    world.deployment.spec.as_mut().unwrap().paused = Some(true);
+    world.changed();
+    world.sync_deployment();
+    let sizes: Vec<i32> = world.replica_sets.values().map(replica_set::replicas).collect();
+    assert_eq!((sizes, world.active()), (vec![0, 0], 4));
+    world.settle();
+    assert_eq!(world.active(), 4);
+}
