@@ -63,6 +63,11 @@ impl Error {
         matches!(self, Self::Refused { causes, .. } if causes.iter().any(|cause| cause == "NamespaceTerminating"))
     }
 
+    /// Nobody knows whether it was done: no answer came, or none that says so.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        !matches!(self, Self::Refused { code, .. } if *code < 500)
+    }
+
     /// The watch or list asked for a past that is forgotten.
     pub(crate) fn is_gone(&self) -> bool {
         self.code() == 410
@@ -206,6 +211,12 @@ pub(crate) async fn replace_at(client: &Client, path: &str, object: &Value) -> R
 pub(crate) async fn get<T: DeserializeOwned>(client: &Client, path: &str, accept: &str) -> Result<T, Error> {
     let request = Request::get(path).header(http::header::ACCEPT, accept).body(Body::empty());
     read(client, request.map_err(|error| Error::Unreadable(error.to_string()))?).await
+}
+
+/// Looks at what a write may have made, past every cache.
+pub(crate) async fn look(client: &Client, path: &str) -> Result<Written, Error> {
+    let accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+    get::<Answer>(client, path, accept).await.map(Written::from)
 }
 
 fn bytes<K: Serialize>(object: &K) -> Result<Vec<u8>, Error> {

@@ -64,7 +64,7 @@ impl Loop {
         let context = &self.context;
         let mut mark = self.marks.get(key);
         context.daemon_sets.reached(mark.set).await;
-        mark.reached(context).await;
+        mark.reached(context).await?;
         context.nodes.reached(0).await;
         let Some(set) = context.daemon_sets.get(key) else {
             self.marks.set(key, Mark::default());
@@ -95,11 +95,9 @@ impl Loop {
         }
         let mut failure = None;
         let mut taken = std::pin::pin!(stream::iter(plan.steps).map(|step| self.take(set, step)).buffer_unordered(REQUESTS));
-        while let Some(outcome) = taken.next().await {
-            match outcome {
-                Ok(written) => mark.merge(written),
-                Err(error) => failure = failure.or(Some(error)),
-            }
+        while let Some((written, outcome)) = taken.next().await {
+            mark.merge(written);
+            failure = failure.or(outcome.err());
         }
         match failure {
             Some(error) if !error.is_namespace_terminating() => Err(error),
@@ -107,16 +105,22 @@ impl Loop {
         }
     }
 
-    /// Takes one step; returns what it wrote.
-    async fn take(&self, set: &DaemonSet, step: Step) -> Result<Mark, Error> {
-        let (client, mut mark) = (&self.context.client, Mark::default());
+    /// Takes one step; returns what it wrote, and whether it worked.
+    async fn take(&self, set: &DaemonSet, step: Step) -> (Mark, Result<(), Error>) {
+        let mut mark = Mark::default();
+        let outcome = self.take_noting(set, step, &mut mark).await;
+        (mark, outcome)
+    }
+
+    async fn take_noting(&self, set: &DaemonSet, step: Step, mark: &mut Mark) -> Result<(), Error> {
         tracing::debug!(daemonset = owner::name(&set.metadata), reason = ?step.reason, "step");
         step.note.into_iter().for_each(|note| self.tell(set, note));
         match step.action {
             Action::CreatePod(mut pod) => {
                 let prefix = pod.metadata.generate_name.as_deref().unwrap_or_default();
                 pod.metadata.name = Some(format!("{prefix}{}", self.context.suffix()));
-                let written = api::create(client, &*pod).await.inspect_err(|error| {
+                let written = api::create(&self.context.client, &*pod).await.inspect_err(|error| {
+                    mark.doubts.note::<Pod>(&pod.metadata, error);
                     if !error.is_namespace_terminating() {
                         self.tell(set, Note::warning("FailedCreate", format!("Error creating: {error}")));
                     }
@@ -125,7 +129,7 @@ impl Loop {
                 mark.pods = written.revision;
             }
             Action::DeletePod(pod) => {
-                let deleted = owned::delete_pod(&self.context, &pod, &mut mark).await.inspect_err(|error| {
+                let deleted = owned::delete_pod(&self.context, &pod, mark).await.inspect_err(|error| {
                     self.tell(set, Note::warning("FailedDelete", format!("Error deleting: {error}")));
                 })?;
                 if deleted == Deleted::ByUs {
@@ -133,9 +137,9 @@ impl Loop {
                     self.tell(set, Note::normal("SuccessfulDelete", text));
                 }
             }
-            Action::SetPodOwners(pod, owners) => owned::set_owners(&self.context, &pod, &owners, &mut mark).await?,
+            Action::SetPodOwners(pod, owners) => owned::set_owners(&self.context, &pod, &owners, mark).await?,
         }
-        Ok(mark)
+        Ok(())
     }
 
     async fn write_status(&self, set: &DaemonSet, status: DaemonSetStatus, mark: &mut Mark) -> Result<(), Error> {

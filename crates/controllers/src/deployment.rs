@@ -92,6 +92,7 @@ impl Loop {
     async fn pass(&self, key: &Key) -> Result<Next, Error> {
         let context = &self.context;
         let mut mark = self.marks.get(key);
+        mark.settle(&context.client).await?;
         context.deployments.reached(mark.own).await;
         context.replica_sets.reached(mark.children).await;
         context.pods.reached(0).await;
@@ -145,9 +146,17 @@ impl Loop {
             Action::Create(replica_set) => match api::create(client, &*replica_set).await {
                 Ok(written) => mark.child(&written),
                 Err(error) if error.is_already_exists() => return self.settle_name(deployment, &replica_set, error, mark).await,
-                Err(error) => return self.fail_creation(deployment, &replica_set, error, mark).await,
+                Err(error) => {
+                    mark.doubts.note::<ReplicaSet>(&replica_set.metadata, &error);
+                    return self.fail_creation(deployment, &replica_set, error, mark).await;
+                }
             },
-            Action::Update(replica_set) => mark.child(&api::replace(client, &*replica_set).await?),
+            Action::Update(replica_set) => {
+                let outcome = api::replace(client, &*replica_set).await;
+                let note = |error: &Error| mark.doubts.note::<ReplicaSet>(&replica_set.metadata, error);
+                let written = outcome.inspect_err(note)?;
+                mark.child(&written);
+            }
             Action::Delete(replica_set) => {
                 let deletion = Deletion {
                     resource_version: replica_set.metadata.resource_version.clone(),

@@ -10,6 +10,7 @@ mod context;
 mod daemon_set;
 mod deployment;
 mod disruption;
+mod doubt;
 mod endpoints;
 mod event;
 mod eviction;

@@ -5,7 +5,13 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::{api::Written, cache::Key};
+use kube::Client;
+
+use crate::{
+    api::{Error, Written},
+    cache::Key,
+    doubt::Doubts,
+};
 
 /// The newest writes on behalf of one object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,6 +22,8 @@ pub(crate) struct Mark {
     pub(crate) children: u64,
     /// Uids of children deleted at once: such a delete tells no revision, so they are left out until they are gone.
     pub(crate) deleted: BTreeSet<String>,
+    /// Children that a write got no answer for.
+    pub(crate) doubts: Doubts,
 }
 
 impl Mark {
@@ -25,6 +33,21 @@ impl Mark {
 
     pub(crate) fn child(&mut self, written: &Written) {
         self.children = self.children.max(written.revision);
+    }
+
+    /// Finds out what became of the writes that got no answer.
+    pub(crate) async fn settle(&mut self, client: &Client) -> Result<(), Error> {
+        let found = self.doubts.settle(client).await?;
+        self.children = self.children.max(found.revision);
+        self.deleted.extend(found.gone);
+        Ok(())
+    }
+
+    /// Takes in what was written besides.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.children = self.children.max(other.children);
+        self.deleted.extend(other.deleted);
+        self.doubts.merge(other.doubts);
     }
 
     /// Notes a child whose delete was accepted.

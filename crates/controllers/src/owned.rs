@@ -14,6 +14,7 @@ use crate::{
     api::{self, Deletion, Error},
     cache::{Cache, Index, Key, Object, key, key_of},
     context::Context,
+    doubt::Doubts,
     queue::Queue,
 };
 
@@ -26,20 +27,27 @@ pub(crate) struct Mark {
     pub(crate) claims: u64,
     /// Pods deleted at once: such a delete tells no revision, so they are left out until they are gone.
     pub(crate) deleted: BTreeSet<String>,
+    /// Pods that a write got no answer for.
+    pub(crate) doubts: Doubts,
 }
 
 impl Mark {
-    /// Waits until the views hold all of it, but for that of the sets themselves.
-    pub(crate) async fn reached(&self, context: &Context) {
+    /// Waits until the views hold all of it, but for that of the sets themselves, and what became of the writes that got no answer.
+    pub(crate) async fn reached(&mut self, context: &Context) -> Result<(), Error> {
+        let found = self.doubts.settle(&context.client).await?;
+        self.pods = self.pods.max(found.revision);
+        self.deleted.extend(found.gone);
         context.pods.reached(self.pods).await;
         context.controller_revisions.reached(self.revisions).await;
         context.claims.reached(self.claims).await;
+        Ok(())
     }
 
     /// Takes in what was written besides.
     pub(crate) fn merge(&mut self, other: Self) {
         self.pods = self.pods.max(other.pods);
         self.deleted.extend(other.deleted);
+        self.doubts.merge(other.doubts);
     }
 }
 
@@ -52,7 +60,10 @@ pub(crate) async fn delete_pod(context: &Context, pod: &Pod, mark: &mut Mark) ->
             Deleted::ByUs
         }
         Err(error) if error.is_not_found() || error.is_conflict() => Deleted::Before,
-        Err(error) => return Err(error),
+        Err(error) => {
+            mark.doubts.note::<Pod>(&pod.metadata, &error);
+            return Err(error);
+        }
     };
     mark.deleted.insert(owner::uid(&pod.metadata).to_owned());
     Ok(deleted)

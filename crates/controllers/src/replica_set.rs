@@ -148,6 +148,7 @@ impl<K: Keeper> Loop<K> {
     async fn pass(&self, key: &Key) -> Result<Next, Error> {
         let context = &self.context;
         let mut mark = self.marks.get(key);
+        mark.settle(&context.client).await?;
         K::cache(context).reached(mark.own).await;
         context.pods.reached(mark.children).await;
         let Some(keeper) = K::cache(context).get(key) else {
@@ -155,10 +156,7 @@ impl<K: Keeper> Loop<K> {
             return Ok(Next::Wait);
         };
         let replica_set = keeper.as_replica_set();
-        let pods = owned::pods(context, &replica_set.metadata, &mut mark.deleted);
-        let related = self.related(&replica_set, &pods);
-        let snapshot = replica_set::Snapshot { replica_set: &replica_set, pods: &pods, related: &related };
-        let plan = replica_set::plan::<K>(&snapshot, context.now());
+        let plan = self.plan(&replica_set, &mut mark);
         let outcome = if plan.steps.is_empty() {
             self.write_status(&keeper, &replica_set, plan.status, &mut mark).await.map(|()| context.wake(plan.wake_at))
         } else {
@@ -166,6 +164,13 @@ impl<K: Keeper> Loop<K> {
         };
         self.marks.set(key, mark);
         outcome
+    }
+
+    fn plan(&self, replica_set: &ReplicaSet, mark: &mut Mark) -> replica_set::Plan {
+        let pods = owned::pods(&self.context, &replica_set.metadata, &mut mark.deleted);
+        let related = self.related(replica_set, &pods);
+        let snapshot = replica_set::Snapshot { replica_set, pods: &pods, related: &related };
+        replica_set::plan::<K>(&snapshot, self.context.now())
     }
 
     /// Pods of every ReplicaSet under the same Deployment; looked at only when some must go.
@@ -191,17 +196,20 @@ impl<K: Keeper> Loop<K> {
         let steps = stream::iter(plan.steps).map(|step| self.take(replica_set, step)).buffer_unordered(REQUESTS);
         let mut outcomes = std::pin::pin!(steps);
         while let Some((changes, failed)) = outcomes.next().await {
-            mark.children = mark.children.max(changes.children);
-            mark.deleted.extend(changes.deleted);
+            mark.merge(changes);
             failure = failure.or(failed);
         }
         let Some(Failure { reason, error }) = failure else { return Ok(Next::Again) };
         if error.is_namespace_terminating() {
             return Ok(Next::Wait);
         }
-        let mut status = replica_set::with_failure(replica_set, plan.status, reason, &error.to_string(), self.context.now());
-        // What was done besides is not counted yet, so this status does not speak for the present generation.
-        status.observed_generation = replica_set.status.as_ref().and_then(|status| status.observed_generation);
+        // Some of it was done: counted is what there is now, and only what is certain speaks for the present generation.
+        self.context.pods.reached(mark.children).await;
+        let counted = self.plan(replica_set, mark).status;
+        let mut status = replica_set::with_failure(replica_set, counted, reason, &error.to_string(), self.context.now());
+        if !mark.doubts.is_empty() {
+            status.observed_generation = replica_set.status.as_ref().and_then(|status| status.observed_generation);
+        }
         self.write_status(keeper, replica_set, status, mark).await?;
         Err(error)
     }
@@ -221,21 +229,41 @@ impl<K: Keeper> Loop<K> {
 
     async fn create(&self, replica_set: &ReplicaSet, pod: &Pod, batches: Vec<usize>, mark: &mut Mark) -> Result<(), Error> {
         for batch in batches {
-            let made: Vec<Result<Written, Error>> =
-                stream::iter(0..batch).map(|_| self.create_one(replica_set, pod)).buffer_unordered(REQUESTS).collect().await;
-            made.iter().flatten().for_each(|written| mark.child(written));
-            if let Some(error) = made.into_iter().find_map(Result::err) {
+            let create = |_| {
+                let pod = self.named(pod);
+                async move {
+                    let outcome = self.create_one(replica_set, &pod).await;
+                    (pod.metadata, outcome)
+                }
+            };
+            let mut made = std::pin::pin!(stream::iter(0..batch).map(create).buffer_unordered(REQUESTS));
+            let mut failure = None;
+            while let Some((meta, outcome)) = made.next().await {
+                match outcome {
+                    Ok(written) => mark.child(&written),
+                    Err(error) => {
+                        mark.doubts.note::<Pod>(&meta, &error);
+                        failure = failure.or(Some(error));
+                    }
+                }
+            }
+            if let Some(error) = failure {
                 return Err(error);
             }
         }
         Ok(())
     }
 
-    async fn create_one(&self, replica_set: &ReplicaSet, pod: &Pod) -> Result<Written, Error> {
+    /// The pod under a name of its own.
+    fn named(&self, pod: &Pod) -> Pod {
         let mut pod = pod.clone();
         let prefix = pod.metadata.generate_name.as_deref().unwrap_or_default();
         pod.metadata.name = Some(format!("{prefix}{}", self.context.suffix()));
-        let outcome = api::create(&self.context.client, &pod).await;
+        pod
+    }
+
+    async fn create_one(&self, replica_set: &ReplicaSet, pod: &Pod) -> Result<Written, Error> {
+        let outcome = api::create(&self.context.client, pod).await;
         match &outcome {
             Ok(written) => self.tell(replica_set, Note::normal("SuccessfulCreate", format!("Created pod: {}", written.name))),
             Err(error) if error.is_namespace_terminating() => {}
@@ -258,6 +286,7 @@ impl<K: Keeper> Loop<K> {
                 Ok(())
             }
             Err(error) => {
+                mark.doubts.note::<Pod>(&pod.metadata, &error);
                 self.tell(replica_set, Note::warning("FailedDelete", format!("Error deleting: {error}")));
                 Err(error)
             }

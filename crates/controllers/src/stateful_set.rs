@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus},
-    core::v1::PersistentVolumeClaim,
+    core::v1::{PersistentVolumeClaim, Pod},
 };
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -53,7 +53,7 @@ impl Loop {
         let context = &self.context;
         let mut mark = self.marks.get(key);
         context.stateful_sets.reached(mark.set).await;
-        mark.reached(context).await;
+        mark.reached(context).await?;
         let Some(set) = context.stateful_sets.get(key) else {
             self.marks.set(key, Mark::default());
             return Ok(Next::Wait);
@@ -107,7 +107,10 @@ impl Loop {
             Action::CreatePod(pod) => match api::create(client, &*pod).await {
                 Ok(written) => mark.pods = mark.pods.max(written.revision),
                 Err(error) if error.is_namespace_terminating() => return Ok(()),
-                Err(error) => return Err(self.failed(set, &format!("create Pod {}", owner::name(&pod.metadata)), error)),
+                Err(error) => {
+                    mark.doubts.note::<Pod>(&pod.metadata, &error);
+                    return Err(self.failed(set, &format!("create Pod {}", owner::name(&pod.metadata)), error));
+                }
             },
             Action::DeletePod(pod) => {
                 let deleted = owned::delete_pod(&self.context, &pod, mark).await;
