@@ -16,6 +16,7 @@ use crate::{
     clock::WorldClock,
     knowledge::Knowledge,
     log::Log,
+    panics,
     scene::{Change, Scene},
 };
 
@@ -104,6 +105,7 @@ impl Ledger {
             }
         }
         drop(court);
+        let found = found.or_else(panics::first);
         if let Some(violation) = found {
             self.accuse(violation);
         }

@@ -11,6 +11,7 @@ mod faults;
 mod knowledge;
 mod ledger;
 mod log;
+mod panics;
 mod parts;
 mod scene;
 mod user;

@@ -17,6 +17,7 @@ use crate::{
     faults::{Crash, Faults, Weather},
     ledger::Ledger,
     log::{Keep, Log},
+    panics,
     parts::{Ground, Nodes},
     user::{DeploymentUser, Requests, strategy},
     witness::Count,
@@ -70,6 +71,7 @@ pub struct Outcome {
 /// When the world cannot be made at all.
 pub fn run(plan: Plan) -> Result<Outcome> {
     genesis::in_own_time(async move {
+        panics::listen();
         let world = World::new(plan).await?;
         Ok(world.live().await)
     })
@@ -122,7 +124,7 @@ impl World {
         parts.shutdown().await;
         Outcome {
             seed: self.plan.seed,
-            violation: ground.ledger.violation(),
+            violation: ground.ledger.violation().or_else(panics::first),
             rollouts: user.rollouts(),
             writes: ground.faults.writes(),
             events: ground.count.events(),
