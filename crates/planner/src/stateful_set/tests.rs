@@ -1,5 +1,7 @@
 //! Whole rollouts of a small world in which pods become ready when they are told to.
 
+mod model;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
@@ -61,12 +63,18 @@ impl World {
         plan(&snapshot, Timestamp::from_second(1_000_000).unwrap())
     }
 
-    /// Carries out one plan; says whether anything was done.
+    /// Carries out one plan, and then every pod that can becomes ready; says whether anything was done.
     fn step(&mut self) -> bool {
+        let acted = self.act();
+        self.become_ready() || acted
+    }
+
+    /// Carries out one plan; says whether anything was done.
+    fn act(&mut self) -> bool {
         let plan = self.plan();
         let changed = self.set.status.as_ref() != Some(&plan.status);
         self.set.status = Some(plan.status);
-        let mut acted = changed || !plan.revisions.is_empty() || !plan.steps.is_empty();
+        let acted = changed || !plan.revisions.is_empty() || !plan.steps.is_empty();
         for action in plan.revisions {
             match action {
                 controller_revision::Action::Create(revision) | controller_revision::Action::Update(revision) => {
@@ -104,7 +112,6 @@ impl World {
                 }
             }
         }
-        acted |= self.become_ready();
         acted
     }
 

@@ -1,6 +1,7 @@
 //! Snapshots to plans, and whole rollouts step by step.
 
 mod found;
+mod model;
 mod snapshots;
 mod upstream;
 mod walk;
