@@ -1,6 +1,7 @@
 //! What the server says it serves: the documents at `/api` and `/apis`, plain and aggregated, made from the table of kinds.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -71,21 +72,51 @@ pub fn api_group(group: &str) -> Option<Value> {
     Some(document)
 }
 
+/// The document at `/apis/GROUP/VERSION`. Scripts search its text, so its keys, and those of a resource, are in upstream's order.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiResourceList {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_version: Option<&'static str>,
+    group_version: String,
+    resources: Vec<ApiResource>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ApiResource {
+    name: String,
+    singular_name: &'static str,
+    namespaced: bool,
+    /// Where the body is of another group than the list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'static str>,
+    kind: &'static str,
+    verbs: &'static [&'static str],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    short_names: &'static [&'static str],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    categories: &'static [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    storage_version_hash: Option<String>,
+}
+
 /// `/apis/GROUP/VERSION`, or `/api/v1` where the group is empty.
-pub fn api_resource_list(group: &str, version: &str) -> Option<Value> {
+pub fn api_resource_list(group: &str, version: &str) -> Option<ApiResourceList> {
     let kinds = KINDS.iter().filter(|kind| kind.group == group && kind.version == version);
     let posted = POSTED.iter().filter(|posted| posted.group == group && posted.version == version);
-    let mut resources: Vec<Value> = posted.map(plain_posted).chain(kinds.flat_map(plain)).collect();
+    let mut resources: Vec<ApiResource> = posted.map(plain_posted).chain(kinds.flat_map(plain)).collect();
     if resources.is_empty() {
         return None;
     }
-    resources.sort_by_key(|resource| resource["name"].as_str().map(str::to_owned));
-    if group.is_empty() {
-        // The core group's document is older than its `apiVersion` field, and never got one.
-        return Some(json!({ "kind": "APIResourceList", "groupVersion": version, "resources": resources }));
-    }
-    let group_version = format!("{group}/{version}");
-    Some(json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources }))
+    resources.sort_by(|one, other| one.name.cmp(&other.name));
+    // The core group's document is older than its `apiVersion` field, and never got one.
+    let (api_version, group_version) =
+        if group.is_empty() { (None, version.to_owned()) } else { (Some("v1"), format!("{group}/{version}")) };
+    Some(ApiResourceList { kind: "APIResourceList", api_version, group_version, resources })
 }
 
 /// `/api` for clients that ask for all of it at once; `version` is that of apidiscovery.k8s.io, `v2` or `v2beta1`.
@@ -129,33 +160,53 @@ fn describe_group(group: &str) -> Value {
     json!({ "name": group, "preferredVersion": versions.first(), "versions": versions })
 }
 
-fn plain_posted(posted: &Posted) -> Value {
-    let Posted { kind, plural, singular, namespaced, .. } = posted;
-    json!({ "name": plural, "singularName": singular, "namespaced": namespaced, "kind": kind, "verbs": ["create"] })
+fn plain_posted(posted: &Posted) -> ApiResource {
+    ApiResource {
+        name: posted.plural.to_owned(),
+        singular_name: posted.singular,
+        namespaced: posted.namespaced,
+        group: None,
+        version: None,
+        kind: posted.kind,
+        verbs: &["create"],
+        short_names: &[],
+        categories: &[],
+        storage_version_hash: None,
+    }
 }
 
 /// The APIResource of a kind, and one for each of its subresources.
-fn plain(kind: &Kind) -> Vec<Value> {
-    let mut own = json!({
-        "name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced, "kind": kind.kind,
-        "verbs": kind.verbs, "storageVersionHash": storage_version_hash(kind),
-    });
-    add_names(&mut own, kind);
-    let below = kind.subresources.iter().map(|subresource| {
-        let name = format!("{}/{}", kind.plural, subresource.name());
-        let mut resource = json!({
-            "name": name, "singularName": "", "namespaced": kind.namespaced, "kind": kind.kind, "verbs": subresource.verbs(),
-        });
-        if let Some((group, version, body)) = subresource.body() {
-            resource["kind"] = body.into();
-            if (group, version) != (kind.group, kind.version) {
-                resource["group"] = group.into();
-                resource["version"] = version.into();
-            }
-        }
-        resource
-    });
-    std::iter::once(own).chain(below).collect()
+fn plain(kind: &Kind) -> Vec<ApiResource> {
+    let own = ApiResource {
+        name: kind.plural.to_owned(),
+        singular_name: kind.singular,
+        namespaced: kind.namespaced,
+        group: None,
+        version: None,
+        kind: kind.kind,
+        verbs: kind.verbs,
+        short_names: kind.short_names,
+        categories: kind.categories,
+        storage_version_hash: Some(storage_version_hash(kind)),
+    };
+    std::iter::once(own).chain(kind.subresources.iter().map(|subresource| plain_subresource(kind, *subresource))).collect()
+}
+
+fn plain_subresource(kind: &Kind, subresource: Subresource) -> ApiResource {
+    let (group, version, body) = subresource.body().unwrap_or((kind.group, kind.version, kind.kind));
+    let elsewhere = (group, version) != (kind.group, kind.version);
+    ApiResource {
+        name: format!("{}/{}", kind.plural, subresource.name()),
+        singular_name: "",
+        namespaced: kind.namespaced,
+        group: elsewhere.then_some(group),
+        version: elsewhere.then_some(version),
+        kind: body,
+        verbs: subresource.verbs(),
+        short_names: &[],
+        categories: &[],
+        storage_version_hash: None,
+    }
 }
 
 fn add_names(resource: &mut Value, kind: &Kind) {

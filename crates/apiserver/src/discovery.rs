@@ -6,6 +6,7 @@ use http::{
     header::{ACCEPT, ETAG, IF_NONE_MATCH, VARY},
     request::Parts,
 };
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use windlass_api::discovery;
 
@@ -26,7 +27,10 @@ pub(crate) fn answer(target: &Target, parts: &Parts, address: &str) -> Response 
         (Target::Groups, Some(version)) => Some(discovery::aggregated_groups(version)),
         (Target::Groups, None) => Some(discovery::api_group_list()),
         (Target::Group(group), _) => discovery::api_group(group),
-        (Target::Version { group, version }, _) => discovery::api_resource_list(group, version),
+        (Target::Version { group, version }, _) => {
+            let list = discovery::api_resource_list(group, version);
+            return list.map_or_else(reply::no_such_path, |list| tagged(parts, text(&list), "application/json"));
+        }
         _ => None,
     };
     let Some(document) = document else { return reply::no_such_path() };
@@ -36,7 +40,11 @@ pub(crate) fn answer(target: &Target, parts: &Parts, address: &str) -> Response 
         Some(_) => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
         None => "application/json",
     };
-    tagged(parts, document.to_string().into(), media)
+    tagged(parts, text(&document), media)
+}
+
+fn text(document: &impl Serialize) -> Bytes {
+    serde_json::to_vec(document).expect("a document of strings and lists is JSON").into()
 }
 
 /// The version of apidiscovery.k8s.io that the client prefers to many small requests.

@@ -15,9 +15,25 @@ fn hashes_are_those_of_upstream() {
     assert_eq!(storage_version_hash(&crate::kind::events::EVENT), storage_version_hash(&core::EVENT));
 }
 
+fn resources(group: &str, version: &str) -> Value {
+    serde_json::to_value(api_resource_list(group, version).unwrap()).unwrap()
+}
+
+#[test]
+fn a_resource_can_be_found_in_the_text() {
+    let text = serde_json::to_string(&api_resource_list("", "v1").unwrap()).unwrap();
+    let nodes = concat!(
+        r#"{"name":"nodes","singularName":"node","namespaced":false,"kind":"Node","#,
+        r#""verbs":["create","delete","deletecollection","get","list","patch","update","watch"],"shortNames":["no"],"#,
+        r#""storageVersionHash":"XwShjMxG9Fs="}"#,
+    );
+    assert!(text.contains(nodes), "{text}");
+    assert!(text.starts_with(r#"{"kind":"APIResourceList","groupVersion":"v1","resources":[{"name":"bindings","#), "{text}");
+}
+
 #[test]
 fn core_version() {
-    let list = api_resource_list("", "v1").unwrap();
+    let list = resources("", "v1");
     assert_eq!((&list["kind"], &list["groupVersion"], list.get("apiVersion")), (&json!("APIResourceList"), &json!("v1"), None));
     assert_eq!(
         *find(&list["resources"], "name", "pods"),
@@ -36,8 +52,8 @@ fn core_version() {
     );
     assert_eq!(find(&list["resources"], "name", "pods/log")["kind"], "Pod");
     assert_eq!(find(&list["resources"], "name", "bindings")["verbs"], json!(["create"]));
-    assert_eq!(api_resource_list("", "v2"), None);
-    assert_eq!(api_resource_list("nothing", "v1"), None);
+    assert!(api_resource_list("", "v2").is_none());
+    assert!(api_resource_list("nothing", "v1").is_none());
 }
 
 #[test]
@@ -48,7 +64,7 @@ fn a_group() {
     let alone = api_group("apps").unwrap();
     assert_eq!((&alone["kind"], &alone["name"], &alone["preferredVersion"]), (&json!("APIGroup"), &json!("apps"), &version));
     assert_eq!((api_group(""), api_group("nothing")), (None, None));
-    let list = api_resource_list("apps", "v1").unwrap();
+    let list = resources("apps", "v1");
     assert_eq!(list["apiVersion"], "v1");
     assert_eq!(
         *find(&list["resources"], "name", "deployments/scale"),

@@ -82,7 +82,8 @@ fn model(message: &'static Message, served: &Served<'_>, dialect: Dialect, descr
     let mut properties = Map::new();
     for field in message.fields() {
         let mut property = property(field, dialect);
-        let description = descriptions.of_property(&name, field.name);
+        let items = (field.name == "items").then(|| items_of(message, served)).flatten();
+        let description = items.as_deref().or_else(|| descriptions.of_property(&name, field.name));
         if dialect == Dialect::V3 && property.get("$ref").is_some() {
             // Beside `$ref`, OpenAPI 3.0 ignores everything else.
             property = json!({ "allOf": [property] });
@@ -114,6 +115,13 @@ fn model(message: &'static Message, served: &Served<'_>, dialect: Dialect, descr
         schema["x-kubernetes-group-version-kind"] = group_version_kinds(message, served);
     }
     schema
+}
+
+/// What is in a list of a kind.
+fn items_of(message: &Message, served: &Served<'_>) -> Option<String> {
+    let element = message.name.strip_suffix("List")?;
+    let kind = served.kinds.iter().find(|kind| kind.kind == element)?;
+    Some(format!("List of {}", kind.plural))
 }
 
 const API_VERSION: &str = "Group and version of the schema that this object follows, such as apps/v1.";

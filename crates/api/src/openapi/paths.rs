@@ -55,13 +55,13 @@ const PROPAGATION: Parameter = ("propagationPolicy", "string", "What becomes of 
 const ORPHAN: Parameter = ("orphanDependents", "boolean", "Whether dependents stay; propagationPolicy replaces it.");
 const LABELS: Parameter = ("labelSelector", "string", "Only objects whose labels match.");
 const FIELDS: Parameter = ("fieldSelector", "string", "Only objects whose fields match.");
-const LIMIT: Parameter = ("limit", "integer", "The most objects in one answer.");
+const LIMIT: Parameter = ("limit", "integer", "The most objects in the list of returned ones.");
 const CONTINUE: Parameter = ("continue", "string", "Token of the answer that this one continues.");
 const RESOURCE_VERSION: Parameter = ("resourceVersion", "string", "Which revision to read.");
 const VERSION_MATCH: Parameter = ("resourceVersionMatch", "string", "How resourceVersion counts: Exact or NotOlderThan.");
 const INITIAL_EVENTS: Parameter = ("sendInitialEvents", "boolean", "With watch: what there is already comes first, as events.");
 const TIMEOUT: Parameter = ("timeoutSeconds", "integer", "When the server ends a list or a watch.");
-const WATCH: Parameter = ("watch", "boolean", "Follow changes instead of listing.");
+const WATCH: Parameter = ("watch", "boolean", "Watch for changes to the described resources instead of listing them.");
 const BOOKMARKS: Parameter =
     ("allowWatchBookmarks", "boolean", "With watch: events that only carry a resourceVersion are welcome.");
 

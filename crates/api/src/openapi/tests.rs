@@ -45,6 +45,14 @@ fn every_reference_leads_somewhere() {
 }
 
 #[test]
+fn lists_say_what_is_in_them() {
+    let document = v2_json(KINDS);
+    let items = |model: &str| document["definitions"][model]["properties"]["items"]["description"].clone();
+    assert_eq!(items("io.k8s.api.core.v1.ServiceList"), "List of services");
+    assert_eq!(items("io.k8s.api.apps.v1.DeploymentList"), "List of deployments");
+}
+
+#[test]
 fn lists_say_how_they_merge() {
     let document = apps();
     let containers = &document["components"]["schemas"]["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
