@@ -48,7 +48,8 @@ pub(super) async fn prepare_machine(netlink: &Handle, addresses: &Addresses) -> 
     netlink.route().add(services).replace().execute().await.map_err(io_error)
 }
 
-/// Connects a pod's namespace, unless it is connected with this address already.
+/// Connects a pod's namespace. Applied again it changes nothing, and brings to its end what was cut off in the middle: whoever made a
+/// pair of links may have been killed before its route.
 pub(super) async fn connect(
     netlink: &Handle,
     pod: &Handle,
@@ -57,35 +58,26 @@ pub(super) async fn connect(
     gateway: Ipv4Addr,
 ) -> io::Result<()> {
     let name = link_name(address);
-    if index_of(pod, POD_LINK).await?.is_some() && index_of(netlink, &name).await?.is_some() {
-        return Ok(());
-    }
-    // Left by a namespace of the same pod that is on its way out.
-    disconnect(netlink, address).await?;
     let [machine_end, pod_end] = [hardware_address(0x0e, address), hardware_address(0x0a, address)];
-    let peer = LinkMessageBuilder::<LinkUnspec>::new()
-        .name(POD_LINK)
-        .mtu(MTU)
-        .address(pod_end.to_vec())
-        .setns_by_fd(namespace.as_raw_fd())
-        .build();
-    let pair = LinkVeth::new(&name, POD_LINK)
-        .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
-        .mtu(MTU)
-        .address(machine_end.to_vec())
-        .up()
-        .build();
-    netlink.link().add(pair).execute().await.map_err(io_error)?;
-    let outcome = async {
-        connect_pod_end(pod, address, gateway, machine_end).await?;
-        connect_machine_end(netlink, &name, address, gateway, pod_end).await
-    };
-    if let Err(error) = outcome.await {
-        // A half-made link would look whole to the next attempt.
-        let _ = disconnect(netlink, address).await;
-        return Err(error);
+    if index_of(pod, POD_LINK).await?.is_none() || index_of(netlink, &name).await?.is_none() {
+        // Left by a namespace of the same pod that is on its way out.
+        disconnect(netlink, address).await?;
+        let peer = LinkMessageBuilder::<LinkUnspec>::new()
+            .name(POD_LINK)
+            .mtu(MTU)
+            .address(pod_end.to_vec())
+            .setns_by_fd(namespace.as_raw_fd())
+            .build();
+        let pair = LinkVeth::new(&name, POD_LINK)
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+            .mtu(MTU)
+            .address(machine_end.to_vec())
+            .up()
+            .build();
+        netlink.link().add(pair).execute().await.map_err(io_error)?;
     }
-    Ok(())
+    connect_pod_end(pod, address, gateway, machine_end).await?;
+    connect_machine_end(netlink, &name, address, gateway, pod_end).await
 }
 
 /// Deletes the pair, wherever its other end is.
@@ -104,16 +96,16 @@ async fn connect_pod_end(pod: &Handle, address: Ipv4Addr, gateway: Ipv4Addr, gat
     let index = index_of(pod, POD_LINK).await?.ok_or(io::ErrorKind::NotFound)?;
     pod.link().set(LinkUnspec::new_with_index(LOOPBACK).up().build()).execute().await.map_err(io_error)?;
     pod.link().set(LinkUnspec::new_with_index(index).up().build()).execute().await.map_err(io_error)?;
-    pod.address().add(index, IpAddr::V4(address), 32).execute().await.map_err(io_error)?;
+    pod.address().add(index, IpAddr::V4(address), 32).replace().execute().await.map_err(io_error)?;
     neighbour(pod, index, gateway, gateway_hardware).await?;
     let to_gateway = RouteMessageBuilder::<Ipv4Addr>::new()
         .destination_prefix(gateway, 32)
         .output_interface(index)
         .scope(RouteScope::Link)
         .build();
-    pod.route().add(to_gateway).execute().await.map_err(io_error)?;
+    pod.route().add(to_gateway).replace().execute().await.map_err(io_error)?;
     let default = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(index).build();
-    pod.route().add(default).execute().await.map_err(io_error)
+    pod.route().add(default).replace().execute().await.map_err(io_error)
 }
 
 async fn connect_machine_end(
@@ -131,7 +123,7 @@ async fn connect_machine_end(
         .scope(RouteScope::Link)
         .pref_source(source)
         .build();
-    netlink.route().add(to_pod).execute().await.map_err(io_error)
+    netlink.route().add(to_pod).replace().execute().await.map_err(io_error)
 }
 
 /// There is one address at the other end of a pair, and it is known: nobody needs to ask for it.

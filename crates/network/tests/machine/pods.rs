@@ -8,7 +8,7 @@ use std::{
 
 use windlass_network::{Addresses, PodNetwork};
 
-use crate::world::{Namespace, World, host_state, on_own_host};
+use crate::world::{Namespace, World, host_state, on_own_host, run};
 
 #[test]
 fn pods_reach_each_other_and_the_machine_reaches_them() {
@@ -38,6 +38,26 @@ fn attaching_again_changes_nothing() {
         assert_eq!(restarted.attach("a", &pod.namespace.path).await.unwrap(), [pod.address]);
         assert_eq!(restarted.connections(&pod.namespace.path).await.unwrap(), 1);
         assert_eq!(restarted.attached().await, [("a".to_owned(), pod.address)]);
+    });
+}
+
+#[test]
+fn a_pod_that_was_half_attached_is_attached_whole() {
+    on_own_host(async {
+        let world = World::new().await;
+        let pod = world.pod("a").await;
+        pod.serve(80, "a");
+        // As whoever attached it leaves it when killed on the way: a pair of links, and no more.
+        let address = format!("{}/32", pod.address);
+        let route = address.clone();
+        world.machine.call(move || Ok(run("ip", &["route", "del", &route]))).await.unwrap();
+        pod.namespace.run(move || {
+            run("ip", &["route", "del", "default"]);
+            run("ip", &["address", "del", &address, "dev", "eth0"])
+        });
+        assert!(world.network.connect((pod.address, 80).into()).await.is_err());
+        assert_eq!(world.network.attach("a", &pod.namespace.path).await.unwrap(), [pod.address]);
+        assert_eq!(world.pod("b").await.ask((pod.address, 80)).unwrap(), "a");
     });
 }
 
