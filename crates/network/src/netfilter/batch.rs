@@ -14,6 +14,7 @@ const SUBSYSTEM: u16 = 10;
 const NEW_TABLE: u16 = 0;
 const DELETE_TABLE: u16 = 2;
 const NEW_CHAIN: u16 = 3;
+const GET_CHAIN: u16 = 4;
 const DELETE_CHAIN: u16 = 5;
 const NEW_RULE: u16 = 6;
 const DELETE_RULE: u16 = 8;
@@ -100,6 +101,15 @@ impl SetType {
     }
 }
 
+/// A request for a chain: it is answered, or there is none.
+pub(super) fn get_chain(table: &str, chain: &str) -> Vec<u8> {
+    let mut batch = Batch { table, bytes: Vec::new(), last: 0, messages: 0, sets: 0 };
+    let mut attributes = Attributes::default();
+    attributes.put_text(1, table).put_text(3, chain);
+    batch.push((SUBSYSTEM << 8) | GET_CHAIN, ACK, FAMILY, 0, &attributes);
+    batch.bytes
+}
+
 /// Changes to one table, in order.
 #[derive(Debug)]
 pub(crate) struct Batch<'t> {
@@ -122,6 +132,11 @@ impl<'t> Batch<'t> {
     /// Whether nothing was asked for yet.
     pub(crate) fn is_empty(&self) -> bool {
         self.messages == 1
+    }
+
+    /// How long the message is.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() + HEADER + 4
     }
 
     /// The whole as bytes, and the sequence number of the message that is answered.
@@ -154,16 +169,20 @@ impl<'t> Batch<'t> {
     }
 
     pub(crate) fn add_table(&mut self) {
-        let mut attributes = Attributes::default();
-        attributes.put_text(1, self.table);
-        self.change(NEW_TABLE, &attributes);
+        self.change_table(NEW_TABLE, self.table);
     }
 
-    /// Deletes the table with all that is in it; an error if there is none.
-    pub(crate) fn delete_table(&mut self) {
+    /// Deletes a table, whichever, with all that is in it, if it is there.
+    pub(crate) fn drop_table(&mut self, table: &str) {
+        // Deleting needs it to be there.
+        self.change_table(NEW_TABLE, table);
+        self.change_table(DELETE_TABLE, table);
+    }
+
+    fn change_table(&mut self, kind: u16, table: &str) {
         let mut attributes = Attributes::default();
-        attributes.put_text(1, self.table);
-        self.change(DELETE_TABLE, &attributes);
+        attributes.put_text(1, table);
+        self.change(kind, &attributes);
     }
 
     pub(crate) fn add_base_chain(&mut self, chain: Chain<'_>) {

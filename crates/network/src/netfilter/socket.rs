@@ -10,16 +10,16 @@ use nix::{
     errno::Errno,
     sys::{
         socket::{
-            AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, setsockopt, socket,
+            AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, getsockopt, recv, sendto, setsockopt, socket,
             sockopt::{ReceiveTimeout, SndBuf, SndBufForce},
         },
         time::{TimeVal, TimeValLike},
     },
 };
 
-use super::batch::Batch;
+use super::batch::{Batch, get_chain};
 
-/// A whole batch is one message to the socket: a thousand Services take about 1 MB.
+/// A batch is one message to the socket: a thousand Services take about 1 MB.
 const SEND_BUFFER_BYTES: usize = 64 << 20;
 /// The kernel answers before `sendto` returns; this only guards against one that never does.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,6 +33,7 @@ const HEADER: usize = 16;
 pub(crate) struct NetfilterSocket {
     socket: OwnedFd,
     buffer: Vec<u8>,
+    limit: usize,
 }
 
 impl NetfilterSocket {
@@ -40,13 +41,32 @@ impl NetfilterSocket {
         let protocol = SockProtocol::NetlinkNetFilter;
         let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
         match setsockopt(&socket, SndBufForce, &SEND_BUFFER_BYTES) {
-            // In a user namespace the kernel allows twice `net.core.wmem_max` and no more: some 400 Services in one batch.
+            // In a user namespace the kernel allows twice `net.core.wmem_max` and no more: some 400 Services in a batch.
             Err(Errno::EPERM) => setsockopt(&socket, SndBuf, &SEND_BUFFER_BYTES)?,
             result => result?,
         }
         let timeout = TimeVal::milliseconds(i64::try_from(ANSWER_TIMEOUT.as_millis()).unwrap_or(i64::MAX));
         setsockopt(&socket, ReceiveTimeout, &timeout)?;
-        Ok(Self { socket, buffer: vec![0; 64 << 10] })
+        // The kernel keeps a few bytes for itself.
+        let limit = getsockopt(&socket, SndBuf)?.saturating_sub(64);
+        Ok(Self { socket, buffer: vec![0; 64 << 10], limit })
+    }
+
+    /// The longest batch that can be committed.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    #[cfg(test)]
+    pub(crate) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    pub(crate) fn has_chain(&mut self, table: &str, chain: &str) -> io::Result<bool> {
+        match self.request(&get_chain(table, chain)) {
+            Err(error) if error.raw_os_error() == Some(nix::libc::ENOENT) => Ok(false),
+            result => result.map(|()| true),
+        }
     }
 
     /// Carries out a batch: all of it, or none and an error.

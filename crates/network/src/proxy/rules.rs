@@ -5,6 +5,7 @@
 //! established stay with their backend whatever happens here: translation is decided once, by connection tracking.
 
 mod affinity;
+mod rebuild;
 mod skeleton;
 
 use std::{
@@ -21,8 +22,8 @@ use crate::{
     netfilter::{Batch, Element, Expression, Flow, NetfilterSocket, SetType, Verdict, address_and_port, forget_flows},
 };
 
-/// Name of our table; the machine's namespace has no other.
-const TABLE: &str = "windlass";
+/// Names of our table, of which one is there at a time; the machine's namespace has no other.
+const TABLES: [&str; 2] = ["windlass", "windlass-2"];
 /// From frontends to the chains of routes.
 const SERVICES: &str = "services";
 /// Pairs of a backend's address with itself: a pod that was led back to itself must see another source than its own address.
@@ -41,6 +42,8 @@ pub(crate) struct Change {
 #[derive(Debug)]
 pub(crate) struct Rules {
     socket: NetfilterSocket,
+    /// The table that is there, unless that is unknown.
+    table: &'static str,
     addresses: Addresses,
     /// Port of the machine that pods' connections to the outside are led to.
     egress_port: Option<u16>,
@@ -60,6 +63,7 @@ impl Rules {
     pub(crate) fn new(socket: NetfilterSocket, addresses: Addresses, egress_port: Option<u16>) -> Self {
         Self {
             socket,
+            table: TABLES[0],
             addresses,
             egress_port,
             committed: BTreeMap::new(),
@@ -82,18 +86,28 @@ impl Rules {
         let old: Vec<_> = changes.iter().map(|change| self.remove(&change.key)).collect();
         let new = changes.into_iter().map(|change| change.route.and_then(|route| self.insert(route)));
         let changes: Vec<_> = old.into_iter().zip(new).collect();
-        let mut batch = Batch::new(TABLE);
-        if self.unknown {
-            self.write_all(&mut batch);
-        } else {
-            self.write_changes(&mut batch, &changes);
-        }
-        if let Err(error) = self.socket.commit(batch) {
+        if let Err(error) = self.write(&changes) {
             self.unknown = true;
             return Err(error);
         }
         self.unknown = false;
         self.forget_stale_flows(&changes)
+    }
+
+    fn write(&mut self, changes: &[(Option<Route>, Option<Route>)]) -> io::Result<()> {
+        let table = if self.unknown { TABLES[0] } else { self.table };
+        let mut batch = Batch::new(table);
+        if self.unknown {
+            self.write_all(&mut batch);
+        } else {
+            self.write_changes(&mut batch, changes);
+        }
+        if batch.len() > self.socket.limit() {
+            return self.rebuild();
+        }
+        self.socket.commit(batch)?;
+        self.table = table;
+        Ok(())
     }
 
     fn remove(&mut self, key: &RouteKey) -> Option<Route> {
@@ -136,9 +150,7 @@ impl Rules {
 
     /// The whole table in place of whatever there is.
     fn write_all(&self, batch: &mut Batch<'_>) {
-        // Deleting needs it to be there.
-        batch.add_table();
-        batch.delete_table();
+        TABLES.into_iter().for_each(|table| batch.drop_table(table));
         batch.add_table();
         skeleton::write(batch, &self.addresses, self.egress_port);
         let pairs: Vec<_> = self.backends.keys().copied().map(pair).collect();

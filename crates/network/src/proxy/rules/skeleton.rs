@@ -9,6 +9,14 @@ use crate::{
 /// Sets, chains that the kernel calls, and rules that name no Service.
 pub(super) fn write(batch: &mut Batch<'_>, addresses: &Addresses, egress_port: Option<u16>) {
     write_sets(batch);
+    write_hooks(batch, addresses, egress_port);
+}
+
+/// The chain that tells whether the kernel calls a table.
+pub(super) const FIRST_CHAIN: &str = "prerouting";
+
+/// What has the kernel call the table; its sets are there.
+pub(super) fn write_hooks(batch: &mut Batch<'_>, addresses: &Addresses, egress_port: Option<u16>) {
     write_chains(batch);
     if let Some(port) = egress_port {
         write_egress(batch, addresses, port);
@@ -17,7 +25,8 @@ pub(super) fn write(batch: &mut Batch<'_>, addresses: &Addresses, egress_port: O
     write_hairpin(batch);
 }
 
-fn write_sets(batch: &mut Batch<'_>) {
+/// What Services are written into.
+pub(super) fn write_sets(batch: &mut Batch<'_>) {
     let services = NamedSet { name: SERVICES, key: SetType::AddressTransportPort, value: Some(SetType::Verdict), timeout: None };
     batch.add_set(services);
     batch.add_set(NamedSet { name: HAIRPIN, key: SetType::AddressPair, value: None, timeout: None });
@@ -26,7 +35,7 @@ fn write_sets(batch: &mut Batch<'_>) {
 fn write_chains(batch: &mut Batch<'_>) {
     // Priorities by which the kernel itself orders the kinds of translation: destination before filtering, source after it.
     for (name, kind, hook, priority) in [
-        ("prerouting", "nat", Hook::Prerouting, -100),
+        (FIRST_CHAIN, "nat", Hook::Prerouting, -100),
         ("output", "nat", Hook::Output, -100),
         ("input", "filter", Hook::Input, 0),
         ("postrouting", "nat", Hook::Postrouting, 100),

@@ -9,7 +9,7 @@ use windlass_planner::proxy::{Scope, ServiceKey};
 use super::*;
 
 /// Runs a test in a network namespace of its own.
-fn in_namespace(test: impl FnOnce(Rules) + Send + 'static) {
+pub(super) fn in_namespace(test: impl FnOnce(Rules) + Send + 'static) {
     let thread = std::thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
         test(Rules::new(NetfilterSocket::open().unwrap(), Addresses::default(), Some(40000)));
@@ -31,15 +31,15 @@ fn route(name: &str, transport: Transport, frontend: &str, backends: &[u8], affi
     Change { key, route: Some(route) }
 }
 
-fn tcp(name: &str, frontend: &str, backends: &[u8]) -> Change {
+pub(super) fn tcp(name: &str, frontend: &str, backends: &[u8]) -> Change {
     route(name, Transport::Tcp, frontend, backends, None)
 }
 
-fn gone(change: Change) -> Change {
+pub(super) fn gone(change: Change) -> Change {
     Change { route: None, ..change }
 }
 
-fn listing() -> String {
+pub(super) fn listing() -> String {
     let output = Command::new("nft").args(["list", "ruleset"]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().replace('\t', "  ")
 }
@@ -69,7 +69,7 @@ fn check(rules: &mut Rules, changes: Vec<Change>, expected: &Expect) {
 }
 
 /// Chains are listed in the order in which they were made, elements in that of a hash.
-fn sorted(listing: &str) -> Vec<String> {
+pub(super) fn sorted(listing: &str) -> Vec<String> {
     let words = |block: &str| {
         let mut words: Vec<_> = block.split_whitespace().map(|word| word.trim_end_matches(',')).collect();
         if block.contains("elements") {
@@ -77,7 +77,7 @@ fn sorted(listing: &str) -> Vec<String> {
         }
         words.join(" ")
     };
-    let mut blocks: Vec<_> = listing.split("\n\n").map(words).collect();
+    let mut blocks: Vec<_> = listing.trim_end().trim_end_matches('}').split("\n\n").map(words).collect();
     blocks.sort_unstable();
     blocks
 }
