@@ -23,6 +23,9 @@ use crate::process::in_user_namespace;
 const REMOVE_ATTEMPTS: u32 = 50;
 const REMOVE_WAIT: Duration = Duration::from_millis(4);
 
+/// Ends the name of the group that the machine's own processes move into.
+const ASIDE: &str = "-machine";
+
 /// One mounted tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Tree {
@@ -47,7 +50,6 @@ impl Cgroups {
             // Only what was given to the user who is root here. The mounts show its part of each tree and no more.
             let is_ours = |tree: &Tree| access(&tree.mount_point.join("cgroup.procs"), AccessFlags::W_OK).is_ok();
             found.trees.retain(|tree| access(&tree.mount_point, AccessFlags::W_OK).is_ok() && is_ours(tree));
-            found.enable_controllers();
         }
         if let Some(tree) = found.trees.first() {
             let memberships = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -61,13 +63,35 @@ impl Cgroups {
         self.warm.keep();
     }
 
-    /// Has limits enforced in the groups that we make. The kernel refuses while processes are in the group that was delegated itself.
-    fn enable_controllers(&self) {
-        for tree in self.trees.iter().filter(|_| self.unified) {
-            for controller in ["cpu", "memory", "pids", "io"] {
-                let _ = fs::write(tree.mount_point.join("cgroup.subtree_control"), format!("+{controller}"));
-            }
+    /// Has limits enforced in the groups below one that was delegated to us: the kernel wants no process in that one itself, so ours
+    /// move into a group beside those of containers.
+    ///
+    /// Where others have processes in it too nothing is enforced, and [`Cgroups::controls`] says so.
+    pub(crate) fn make_room(&self, group: &str, processes: &[i32]) {
+        let Some(top) = self.delegated() else { return };
+        let aside = top.join(format!("{group}{ASIDE}"));
+        let moved = fs::create_dir_all(&aside).and_then(|()| move_into(&aside, processes));
+        if let Err(error) = moved {
+            tracing::debug!(%error, "processes stay in the delegated group");
         }
+        set_controllers(&top, '+');
+    }
+
+    /// Undoes [`Cgroups::make_room`], as far as other machines in the same group let it.
+    pub(crate) fn leave_room(&self, group: &str, processes: &[i32]) {
+        let Some(top) = self.delegated() else { return };
+        let aside = top.join(format!("{group}{ASIDE}"));
+        if directories(&top).iter().all(|dir| *dir == aside) {
+            set_controllers(&top, '-');
+        }
+        if let Err(error) = move_into(&top, processes).and_then(|()| remove_tree(&aside)) {
+            tracing::debug!(%error, "processes stay beside the delegated group");
+        }
+    }
+
+    /// The top of the tree, if an ordinary user may make groups in it.
+    fn delegated(&self) -> Option<PathBuf> {
+        self.trees.first().filter(|_| self.unified && in_user_namespace()).map(|tree| tree.mount_point.clone())
     }
 
     fn parse(mountinfo: &str) -> Self {
@@ -160,6 +184,24 @@ impl Cgroups {
                 tracing::warn!(cgroup = %dir.display(), %error, "cgroup left behind");
             }
         }
+    }
+}
+
+/// Moves processes, those among them that can be moved; one that is gone or in somebody else's group stays out of the way.
+fn move_into(dir: &Path, processes: &[i32]) -> io::Result<()> {
+    let mut outcome = Ok(());
+    for process in processes {
+        outcome = outcome.and(fs::write(dir.join("cgroup.procs"), process.to_string()));
+    }
+    outcome
+}
+
+/// Enables (`+`) or disables (`-`) every controller there is for the groups below.
+fn set_controllers(dir: &Path, sign: char) {
+    let controllers = fs::read_to_string(dir.join("cgroup.controllers")).unwrap_or_default();
+    for controller in controllers.split_ascii_whitespace() {
+        // One that cannot be set is one that does not count.
+        let _ = fs::write(dir.join("cgroup.subtree_control"), format!("{sign}{controller}"));
     }
 }
 

@@ -44,6 +44,8 @@ pub struct RuntimeConfig {
     pub layer_limits: LayerLimits,
     /// File of the network namespace that sandboxes with `host_network` use; `None`: that of this process.
     pub host_netns: Option<PathBuf>,
+    /// The machine's own processes: they make room in a control group that was delegated to an ordinary user.
+    pub processes: Vec<i32>,
     /// The program that [`crate::internal::run_if_internal`] is called in; default this very one.
     pub executable: PathBuf,
 }
@@ -60,6 +62,7 @@ impl RuntimeConfig {
             mirrors: MirrorTable::default(),
             layer_limits: LayerLimits::default(),
             host_netns: None,
+            processes: Vec::new(),
             executable: "/proc/self/exe".into(),
         }
     }
@@ -155,6 +158,7 @@ impl Runtime {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(doing)?;
         }
         let cgroups = Cgroups::detect().map_err(doing)?;
+        cgroups.make_room(&config.cgroup_root, &config.processes);
         if in_user_namespace() && !(cgroups.controls("cpu") && cgroups.controls("memory")) {
             tracing::warn!("no control groups are delegated to this user: containers' limits of CPU and memory are not enforced");
         }
@@ -309,6 +313,7 @@ impl Runtime {
         }
         self.blocking(|inner| {
             inner.cgroups.remove(&inner.config.cgroup_root);
+            inner.cgroups.leave_room(&inner.config.cgroup_root, &inner.config.processes);
             Ok(())
         })
         .await

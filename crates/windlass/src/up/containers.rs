@@ -58,6 +58,7 @@ impl Containers {
         let mut config = RuntimeConfig::new(data_dir.join("containers"));
         config.mirrors = mirrors(options)?;
         config.host_netns = Some(PathBuf::from(format!("/proc/{}/ns/net", holder.pid())));
+        config.processes = vec![nix::unistd::getpid().as_raw(), holder.pid()];
         let runtime = Runtime::open(config).context("cannot open the container runtime")?;
         let runtime = Arc::new(OciRuntime::new(runtime));
 
