@@ -18,6 +18,8 @@ pub struct Cli {
 pub enum Verb {
     /// Run a whole Kubernetes-compatible machine until it is told to stop.
     Up(Up),
+    /// Remove everything that a stopped machine has kept.
+    Reset(Reset),
     /// See a rollout, a broken rollout and a rollback, on a machine that is started for it.
     Demo(Demo),
 }
@@ -66,6 +68,14 @@ pub struct Up {
     /// The host's address on which NodePort and LoadBalancer Services are published
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDR")]
     pub publish_address: IpAddr,
+}
+
+/// Flags of `windlass reset`.
+#[derive(Debug, Clone, Args)]
+pub struct Reset {
+    /// The directory of the machine [default: as of `windlass up`]
+    #[arg(long, env = "WINDLASS_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
 }
 
 /// Flags of `windlass demo`.

@@ -1,6 +1,7 @@
 //! The binary: flags, wiring, signals.
 
 mod demo;
+mod reset;
 mod up;
 
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
     }
     let outcome = match Cli::parse().verb {
         Verb::Up(options) => up::main(&options),
+        Verb::Reset(options) => reset::main(&options),
         Verb::Demo(options) => demo::main(&options),
     };
     match outcome {

@@ -2,7 +2,7 @@
 
 pub(crate) mod containers;
 pub(crate) mod data_dir;
-mod ground;
+pub(crate) mod ground;
 mod kubeconfig;
 pub(crate) mod machine;
 mod nodes;

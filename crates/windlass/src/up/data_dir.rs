@@ -10,11 +10,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
 };
+
+/// Locked by the process that uses the directory.
+const LOCK: &str = "lock";
 
 /// An open, locked data directory.
 #[derive(Debug)]
@@ -25,6 +28,13 @@ pub(crate) struct DataDir {
 }
 
 impl DataDir {
+    /// Opens the directory asked for, or the default one, which a machine has been in.
+    pub(crate) fn find(asked: Option<&Path>) -> Result<Self> {
+        let path = asked.map_or_else(default_path, |path| Ok(path.to_owned()))?;
+        ensure!(path.join(LOCK).exists(), "no machine has been in {}", path.display());
+        Self::open(Some(&path))
+    }
+
     /// Opens the directory asked for, or the default one, making it where it is missing.
     pub(crate) fn open(asked: Option<&Path>) -> Result<Self> {
         let path = asked.map_or_else(default_path, |path| Ok(path.to_owned()))?;
@@ -57,7 +67,7 @@ impl DataDir {
 }
 
 fn lock(dir: &Path) -> Result<Flock<File>> {
-    let path = dir.join("lock");
+    let path = dir.join(LOCK);
     let mut file = OpenOptions::new()
         .create(true)
         .truncate(false)

@@ -19,13 +19,7 @@ pub(crate) fn prepare(data_dir: &Path) -> Result<(Holder, bool)> {
         tracing::info!(pid = holder.pid(), "found a machine that goes on; taking it over");
         return Ok((holder, true));
     }
-    // Before there is a user namespace: these are in another one, which its user has power over from outside only.
-    match end_orphans(&data_dir.join("containers")).context("cannot end what is left of the machine before")? {
-        0 => {}
-        containers => {
-            tracing::warn!(containers, "the holder of the machine had been killed; ended the containers that it left behind")
-        }
-    }
+    clear_up(data_dir)?;
     if user_namespace::is_needed().context("cannot tell what this process may do")? {
         let ids = user_namespace::enter().context("cannot run containers without root (`--runtime hollow` runs none)")?;
         warn_of_ids(Some(&ids));
@@ -39,6 +33,18 @@ pub(crate) fn prepare(data_dir: &Path) -> Result<(Holder, bool)> {
         return Err(error).context("cannot enter the machine's mount namespace");
     }
     Ok((holder, false))
+}
+
+/// Ends what a machine without a holder left running. Before there is a user namespace: what is left is in another one, which its user
+/// has power over from outside only.
+pub(crate) fn clear_up(data_dir: &Path) -> Result<()> {
+    match end_orphans(&data_dir.join("containers")).context("cannot end what is left of the machine before")? {
+        0 => {}
+        containers => {
+            tracing::warn!(containers, "the holder of the machine had been killed; ended the containers that it left behind")
+        }
+    }
+    Ok(())
 }
 
 fn warn_of_ids(ids: Option<&Ids>) {

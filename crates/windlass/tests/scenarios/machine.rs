@@ -65,6 +65,21 @@ impl Machine {
         Self::start_as(Some(user.expect("no such user: run `cargo xtask test --scenarios`")), args)
     }
 
+    /// The machine of an ordinary user whose processes are in that control group.
+    pub(crate) fn start_within(group: &Path, user: &str) -> Self {
+        let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+        let own = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/").trim_start_matches('/').to_owned();
+        let join = |group: &Path| std::fs::write(group.join("cgroup.procs"), std::process::id().to_string()).unwrap();
+        let user = User::from_name(user).unwrap();
+        let mut machine = Self::make(Some(user.expect("no such user: run `cargo xtask test --scenarios`")), &[]);
+        // It is inherited, so this process is in it for that long.
+        join(group);
+        machine.up();
+        let tree = group.ancestors().take_while(|dir| dir.join("cgroup.procs").exists()).last().unwrap();
+        join(&tree.join(own));
+        machine
+    }
+
     /// The machine of an ordinary user, who can reach neither our directories nor the binary in them.
     pub(crate) fn start_of(user: &str, args: &[&str]) -> Self {
         let user = User::from_name(user).unwrap().unwrap_or_else(|| panic!("no user {user}: run `cargo xtask test --scenarios`"));
@@ -142,6 +157,11 @@ impl Machine {
                 command
             }
         }
+    }
+
+    /// Runs the binary for something else.
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        self.command().args(args).stdin(Stdio::null()).output().unwrap()
     }
 
     pub(crate) fn log_text(&self) -> String {

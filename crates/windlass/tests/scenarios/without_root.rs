@@ -1,8 +1,11 @@
 //! A machine of an ordinary user: the whole of a rollout, a killed main process, and nothing left behind.
 
-use std::process::Command;
+use std::{path::Path, process::Command, sync::Arc};
 
-use crate::machine::{Kubectl, Machine};
+use crate::{
+    load::{Connections, Load, Way},
+    machine::{Kubectl, Machine},
+};
 
 /// Users that `cargo xtask test` makes: one with subordinate ids, one without.
 const USER: &str = "windlass-test";
@@ -19,16 +22,21 @@ fn host(command: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Stops the machine, and looks for what is left of it. Its user can remove its directory.
-fn end(machine: Machine, user: &str) {
+/// Stops the machine, and looks for what is left of it. Its user can remove its directory, whoever the files in it belong to.
+fn end(mut machine: Machine) {
     let dir = machine.dir().display().to_string();
-    let left = format!("grep {dir} /proc/self/mountinfo; ps -eo args | grep -v grep | grep {dir}/data");
+    let left = format!(
+        "grep {dir} /proc/self/mountinfo; ps -eo args | grep -v grep | grep {dir}/data; \
+         group=windlass-$(printf %s {dir}/data/containers | sha256sum | cut -c1-8); find /sys/fs/cgroup -type d -name \"$group*\""
+    );
     assert_ne!(host(&left), "", "there was nothing to see while the machine ran");
-    let mut machine = machine;
+    let early = machine.run(&["reset", "--data-dir", &format!("{dir}/data")]);
+    assert!(String::from_utf8_lossy(&early.stderr).starts_with("error: another windlass (process "), "{early:?}");
     machine.down();
     assert_eq!(host(&left), "");
-    let removed = host(&format!("setpriv --reuid={user} --clear-groups rm -rf {dir}/data 2>&1"));
-    assert_eq!(removed, "");
+    let reset = machine.run(&["reset", "--data-dir", &format!("{dir}/data")]);
+    assert!(reset.status.success() && reset.stderr.is_empty(), "{reset:?}");
+    assert!(!machine.dir().join("data").exists(), "{}", host(&format!("find {dir}/data")));
 }
 
 #[test]
@@ -55,7 +63,7 @@ fn an_ordinary_user_rolls_out_and_back() {
     machine.up();
     run(&machine, "kubectl wait --for=condition=Ready pod -l app=nginx --timeout=30s");
     assert_eq!(run(&machine, pods), before, "containers were not adopted as they were");
-    end(machine, USER);
+    end(machine);
 }
 
 #[test]
@@ -71,7 +79,93 @@ fn a_user_of_one_id_runs_what_needs_no_other() {
     assert_eq!(warnings, 1, "{}", machine.log_text());
     let told = "kubectl get pod other -o jsonpath='{.status.containerStatuses[0].state.waiting.message}'";
     run(&machine, &format!("for i in $(seq 300); do {told} | grep 'cannot run as user 7' && exit 0; sleep 0.1; done; exit 1"));
-    end(machine, USER_OF_ONE_ID);
+    end(machine);
+}
+
+/// A control group of the second version that belongs to the user; it has whichever controllers the first one leaves.
+struct Delegated(std::path::PathBuf);
+
+impl Delegated {
+    fn to(user: &str) -> Option<Self> {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let tree = mounts.lines().find(|line| line.contains(" - cgroup2 "))?.split(' ').nth(4)?.to_owned();
+        let dir = Path::new(&tree).join(format!("windlass-test-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        assert_eq!(host(&format!("chown -R {user} {} 2>&1", dir.display())), "");
+        Some(Self(dir))
+    }
+
+    fn below(&self) -> String {
+        host(&format!("cd {} && find . -mindepth 1 -type d | sort", self.0.display()))
+    }
+}
+
+impl Drop for Delegated {
+    fn drop(&mut self) {
+        host(&format!("find {} -depth -type d -exec rmdir {{}} +", self.0.display()));
+    }
+}
+
+#[test]
+fn a_delegated_control_group_is_used_and_left_as_it_was() {
+    let Some(group) = Delegated::to(USER) else {
+        println!("there is no tree of the second version on this host");
+        return;
+    };
+    let machine = Machine::start_within(&group.0, USER);
+    run(&machine, "kubectl apply -f one-id.yaml && kubectl wait --for=condition=Ready pod/web pod/other --timeout=60s");
+    let (groups, dir) = (group.below(), machine.dir().to_owned());
+    assert!(groups.contains("-machine\n") && groups.contains("/kubepods/besteffort/pod"), "{groups}");
+    let controllers = |file: &str| std::fs::read_to_string(group.0.join(file)).unwrap();
+    assert_eq!(controllers("cgroup.subtree_control"), controllers("cgroup.controllers"));
+    assert_eq!(controllers("cgroup.procs"), "", "the main process and the holder have moved aside");
+    end(machine);
+    assert_eq!(group.below(), "", "left by the machine of {}", dir.display());
+    assert_eq!(controllers("cgroup.subtree_control").trim(), "");
+}
+
+/// A kernel that gives an ordinary user's sockets little room takes them all the same, and none is away while they are written anew.
+#[test]
+fn a_thousand_services_without_root() {
+    let mut machine = Machine::start_of(USER, &[]);
+    run(&machine, "kubectl apply -f one-id.yaml && kubectl wait --for=condition=Ready pod/web --timeout=60s");
+    let port: u16 = run(&machine, "kubectl get service web -o jsonpath='{.spec.ports[0].nodePort}'").parse().unwrap();
+    machine.block_on(|client| async move {
+        let services: kube::Api<k8s_openapi::api::core::v1::Service> = kube::Api::default_namespaced(client);
+        let mut made = tokio::task::JoinSet::new();
+        for number in 0..1000 {
+            let (services, service) = (
+                services.clone(),
+                serde_json::json!({
+                    "metadata": { "name": format!("web-{number}") },
+                    "spec": { "selector": { "app": "web" }, "ports": [{ "port": 80 }] },
+                }),
+            );
+            made.spawn(async move {
+                let service = serde_json::from_value(service).unwrap();
+                services.create(&kube::api::PostParams::default(), &service).await.unwrap();
+            });
+        }
+        made.join_all().await;
+    });
+    let way = Way { name: "NodePort", address: ([127, 0, 0, 1], port).into(), connections: Connections::New, netns: None };
+    let load = Load::start(vec![way], &Arc::default());
+    load.go_on(50);
+    machine.kill();
+    machine.up();
+    load.go_on(50);
+    // The last in order of names is in effect when its address answers; so are all.
+    run(&machine, "kubectl patch service web-999 --type=merge -p '{\"spec\":{\"ports\":[{\"port\":81,\"targetPort\":80}]}}'");
+    run(&machine, "kubectl wait --for=condition=Ready pod/web --timeout=30s");
+    let asked = run(
+        &machine,
+        "kubectl exec web -- busybox wget -qO- http://web-999:81/ && kubectl exec web -- busybox wget -qO- http://web-500/",
+    );
+    assert_eq!(asked, "from a volume\nfrom a volume\n");
+    load.finish();
+    let refused = machine.log_text().lines().filter(|line| line.contains("could not be changed")).count();
+    assert_eq!(refused, 0, "{}", machine.log_text());
+    end(machine);
 }
 
 #[test]
