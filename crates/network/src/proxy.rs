@@ -24,8 +24,8 @@ use k8s_openapi::api::{
 };
 use windlass_api::names::{LABEL_CONTROLLER_REVISION_HASH, LABEL_POD_TEMPLATE_HASH, LABEL_SERVICE_NAME};
 use windlass_planner::proxy::{
-    Acknowledged, Departures, Health, Machine as PlannedMachine, Publication, Route, RouteKey, ServiceKey, ServicePlan, plan,
-    slices_of,
+    Acknowledged, Departures, Health, Machine as PlannedMachine, Publication, Route, RouteKey, ServiceKey, ServicePlan,
+    Transport, plan, slices_of,
 };
 
 use crate::{Addresses, Holder, Machine, netfilter::NetfilterSocket};
@@ -96,12 +96,16 @@ impl Proxy {
     pub async fn open(machine: &Machine, holder: Option<Holder>, addresses: Addresses, node: &str) -> io::Result<Self> {
         let socket = machine.call(NetfilterSocket::open).await?;
         let status = holder.as_ref().map(Holder::status).transpose().map_err(io::Error::other)?;
-        let egress_port = status.and_then(|status| status.egress_port);
+        let egress = status.iter().flat_map(|status| {
+            let ports = [(Transport::Tcp, status.egress_port), (Transport::Udp, status.egress_udp_port)];
+            ports.into_iter().filter_map(|(transport, port)| Some((transport, port?)))
+        });
+        let egress = egress.collect();
         let http = holder.map(|holder| HttpPath::new(holder, addresses.machine()));
         let planned = PlannedMachine { node: node.to_owned(), address: addresses.machine(), dns: addresses.dns };
         Ok(Self {
             machine: planned,
-            rules: Rules::new(socket, addresses, egress_port),
+            rules: Rules::new(socket, addresses, egress),
             http,
             revisions: BTreeMap::new(),
             pending: BTreeMap::new(),

@@ -1,8 +1,8 @@
-//! The way out: TCP connections from pods to the outside, carried on from the host's network namespace.
+//! The way out: TCP connections and UDP datagrams from pods to the outside, carried on from the host's network namespace.
 //!
 //! The machine has no link to the host, so nothing of the host's is changed for it: no route, no rule, no interface. The kernel leads
-//! pods' connections to a port of ours, and we make them again from the host, where they are the host's own. Names are
-//! resolved by the cluster's DNS; other datagrams have no way out.
+//! pods' traffic to a port of ours, and we make it again from the host, where it is the host's own. Nothing but TCP and UDP has
+//! a way out.
 
 use std::{
     io,
@@ -12,7 +12,7 @@ use std::{
 
 use nix::sys::socket::{getsockopt, sockopt::OriginalDst};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UdpSocket},
     task::spawn_local,
     time::{sleep, timeout},
 };
@@ -21,21 +21,26 @@ use super::{
     host::HostThread,
     process::log,
     relay::{Shared, splice},
+    udp,
 };
 
 /// As long as Linux tries by itself, less what no client waits for.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Listens in the machine; the port by which it can be reached.
-pub(super) async fn listen() -> io::Result<(TcpListener, u16)> {
-    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
-    let port = listener.local_addr()?.port();
-    Ok((listener, port))
+/// Listens in the machine, and carries on what comes there; the ports by which it can be reached, over TCP and over UDP.
+pub(super) async fn start(host: HostThread, shared: Shared) -> io::Result<(u16, u16)> {
+    let any = (Ipv4Addr::UNSPECIFIED, 0);
+    let (listener, datagrams) = (TcpListener::bind(any).await?, UdpSocket::bind(any).await?);
+    let ports = (listener.local_addr()?.port(), datagrams.local_addr()?.port());
+    let outward = udp::Outward::open(host.clone(), ports.1)?;
+    drop(spawn_local(udp::relay(datagrams, udp::Way::Outward(outward), shared.clone())));
+    drop(spawn_local(carry(listener, host, shared)));
+    Ok(ports)
 }
 
 /// Carries connections on until the task is dropped.
-pub(super) async fn carry(listener: TcpListener, host: HostThread, shared: Shared) {
+async fn carry(listener: TcpListener, host: HostThread, shared: Shared) {
     loop {
         match listener.accept().await {
             Ok((pod, _)) => drop(spawn_local(carry_one(pod, host.clone(), shared.clone()))),

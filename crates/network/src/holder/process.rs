@@ -119,14 +119,13 @@ fn raise_file_limit() {
 
 async fn serve(host: HostThread) -> Result<(), SetupError> {
     let relay = Relay::new(host.clone());
-    let (outward, egress_port) = step("listen for connections to the outside", egress::listen().await)?;
-    drop(tokio::task::spawn_local(egress::carry(outward, host.clone(), relay.shared())));
+    let egress_ports = step("listen for what goes to the outside", egress::start(host.clone(), relay.shared()).await)?;
     let mut work = Work {
         http: HttpPath::new(relay.shared()),
         names: Names::new(host.clone()),
         health: HealthChecks::new(host),
         relay,
-        egress_port,
+        egress_ports,
     };
     // Having a handler keeps the default action, death, away.
     let _interrupt = step("ignore SIGINT", signal(SignalKind::interrupt()))?;
@@ -171,7 +170,7 @@ struct Work {
     http: HttpPath,
     names: Names,
     health: HealthChecks,
-    egress_port: u16,
+    egress_ports: (u16, u16),
 }
 
 impl Work {
@@ -193,7 +192,8 @@ impl Work {
             }
             Request::Status | Request::Stop => {
                 let (ports, connections) = (self.relay.ports(), self.relay.connections());
-                let status = Status { ports, connections, egress_port: Some(self.egress_port), version: VERSION };
+                let (tcp, udp) = self.egress_ports;
+                let status = Status { ports, connections, egress_port: Some(tcp), egress_udp_port: Some(udp), version: VERSION };
                 Response { status: Some(status), ..Response::default() }
             }
         }

@@ -61,6 +61,9 @@ pub struct Status {
     /// Port of the machine to which connections from pods to the outside are to be led; none in a holder that can't.
     #[serde(default)]
     pub egress_port: Option<u16>,
+    /// The same of datagrams.
+    #[serde(default)]
+    pub egress_udp_port: Option<u16>,
     /// Version of the protocol that the holder speaks; the first one did not say so.
     #[serde(default = "first_version")]
     pub version: u32,

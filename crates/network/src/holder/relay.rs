@@ -141,7 +141,8 @@ impl Relay {
         let task = match self.host.bind(protocol, address).await? {
             HostSocket::Tcp(socket) => spawn_local(accept(TcpListener::from_std(socket)?, target.clone(), self.shared.clone())),
             HostSocket::Udp(socket) => {
-                spawn_local(udp::relay(tokio::net::UdpSocket::from_std(socket)?, target.clone(), self.shared.clone()))
+                let (socket, way) = (tokio::net::UdpSocket::from_std(socket)?, udp::Way::Inward(target.clone()));
+                spawn_local(udp::relay(socket, way, self.shared.clone()))
             }
         };
         Ok(Listener { target, task })

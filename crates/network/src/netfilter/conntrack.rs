@@ -67,24 +67,44 @@ pub(crate) fn forget_flows(socket: &mut NetfilterSocket, stale: impl Fn(Flow) ->
 
 /// The address that a TCP connection of this namespace was led to; none when it is not tracked any more.
 pub(crate) fn find_backend(socket: &mut NetfilterSocket, from: SocketAddrV4, to: SocketAddrV4) -> io::Result<Option<Ipv4Addr>> {
+    let reply = ask(socket, (ORIGINAL, TCP, from, to), REPLY)?;
+    Ok(reply.and_then(|reply| end(&reply, SOURCE_ADDRESS, SOURCE_PORT)).map(|(address, _)| address))
+}
+
+/// Where a datagram was sent that came from there, and was led to this address and port of ours.
+pub(crate) fn find_destination(
+    socket: &mut NetfilterSocket,
+    from: SocketAddrV4,
+    led_to: SocketAddrV4,
+) -> io::Result<Option<SocketAddrV4>> {
+    let original = ask(socket, (REPLY, UDP, led_to, from), ORIGINAL)?;
+    let destination = original.and_then(|original| end(&original, DESTINATION_ADDRESS, DESTINATION_PORT));
+    Ok(destination.map(|(address, port)| SocketAddrV4::new(address, port)))
+}
+
+/// Asks for a flow by one of its tuples (the type of the attribute, transport, source and destination), and gives another one.
+fn ask(
+    socket: &mut NetfilterSocket,
+    (by, transport, source, destination): (u16, u8, SocketAddrV4, SocketAddrV4),
+    wanted: u16,
+) -> io::Result<Option<Vec<u8>>> {
     let mut attributes = Attributes::default();
-    attributes.nest(ORIGINAL, |tuple| {
+    attributes.nest(by, |tuple| {
         tuple.nest(ADDRESSES, |addresses| {
-            addresses.put(SOURCE_ADDRESS, &from.ip().octets()).put(DESTINATION_ADDRESS, &to.ip().octets());
+            addresses.put(SOURCE_ADDRESS, &source.ip().octets()).put(DESTINATION_ADDRESS, &destination.ip().octets());
         });
-        tuple.nest(TRANSPORT, |transport| {
-            transport.put(TRANSPORT_NUMBER, &[TCP]);
-            transport.put(SOURCE_PORT, &from.port().to_be_bytes()).put(DESTINATION_PORT, &to.port().to_be_bytes());
+        tuple.nest(TRANSPORT, |ports| {
+            ports.put(TRANSPORT_NUMBER, &[transport]);
+            ports.put(SOURCE_PORT, &source.port().to_be_bytes()).put(DESTINATION_PORT, &destination.port().to_be_bytes());
         });
     });
-    let mut backend = None;
+    let mut found = None;
     let asked = socket.dump(&message(GET, ACK, &attributes), |body| {
-        let reply = find(body.get(4..).unwrap_or_default(), REPLY);
-        backend = reply.and_then(|reply| end(reply, SOURCE_ADDRESS, SOURCE_PORT)).map(|(address, _)| address);
+        found = find(body.get(4..).unwrap_or_default(), wanted).map(<[u8]>::to_vec);
     });
     match asked {
         Err(error) if error.raw_os_error() == Some(nix::libc::ENOENT) => Ok(None),
-        asked => asked.map(|()| backend),
+        asked => asked.map(|()| found),
     }
 }
 

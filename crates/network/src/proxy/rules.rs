@@ -45,8 +45,8 @@ pub(crate) struct Rules {
     /// The table that is there, unless that is unknown.
     table: &'static str,
     addresses: Addresses,
-    /// Port of the machine that pods' connections to the outside are led to.
-    egress_port: Option<u16>,
+    /// Ports of the machine that what pods send to the outside is led to.
+    egress: Vec<(Transport, u16)>,
     /// What the kernel has; only routes with backends have rules, the others are refused by being absent.
     committed: BTreeMap<RouteKey, Route>,
     owners: BTreeMap<Frontend, RouteKey>,
@@ -60,12 +60,12 @@ pub(crate) struct Rules {
 
 impl Rules {
     /// Nothing is changed before the first [`Rules::commit`], so that rules of an earlier run go on leading until then.
-    pub(crate) fn new(socket: NetfilterSocket, addresses: Addresses, egress_port: Option<u16>) -> Self {
+    pub(crate) fn new(socket: NetfilterSocket, addresses: Addresses, egress: Vec<(Transport, u16)>) -> Self {
         Self {
             socket,
             table: TABLES[0],
             addresses,
-            egress_port,
+            egress,
             committed: BTreeMap::new(),
             owners: BTreeMap::new(),
             backends: BTreeMap::new(),
@@ -152,7 +152,7 @@ impl Rules {
     fn write_all(&self, batch: &mut Batch<'_>) {
         TABLES.into_iter().for_each(|table| batch.drop_table(table));
         batch.add_table();
-        skeleton::write(batch, &self.addresses, self.egress_port);
+        skeleton::write(batch, &self.addresses, &self.egress);
         let pairs: Vec<_> = self.backends.keys().copied().map(pair).collect();
         batch.add_elements(HAIRPIN, &keys(&pairs));
         for route in self.committed.values() {
@@ -292,11 +292,15 @@ fn write_frontends<'a>(batch: &mut Batch<'_>, frontends: impl Iterator<Item = &'
 fn key(frontend: &Frontend) -> [u8; 12] {
     let [a, b, c, d] = frontend.address.octets();
     let [high, low] = frontend.port.to_be_bytes();
-    let transport = match frontend.transport {
+    [a, b, c, d, number(frontend.transport), 0, 0, 0, high, low, 0, 0]
+}
+
+/// The transport's number in IP.
+fn number(transport: Transport) -> u8 {
+    match transport {
         Transport::Tcp => 6,
         Transport::Udp => 17,
-    };
-    [a, b, c, d, transport, 0, 0, 0, high, low, 0, 0]
+    }
 }
 
 fn pair(address: Ipv4Addr) -> [u8; 8] {

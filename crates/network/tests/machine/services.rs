@@ -250,6 +250,63 @@ fn pods_reach_the_outside_from_the_host() {
 }
 
 #[test]
+fn datagrams_of_pods_reach_the_outside_and_come_back() {
+    on_own_host(async {
+        run("ip", &["address", "add", "192.0.2.7/32", "dev", "lo"]);
+        // Two servers that say who they are, and from where they were asked.
+        let servers = ["one", "two"].map(|name| {
+            let socket = UdpSocket::bind((Ipv4Addr::new(192, 0, 2, 7), 0)).unwrap();
+            let address = socket.local_addr().unwrap();
+            std::thread::spawn(move || {
+                let mut datagram = [0; 64];
+                while let Ok((length, from)) = socket.recv_from(&mut datagram) {
+                    let asked = std::str::from_utf8(&datagram[..length]).unwrap();
+                    socket.send_to(format!("{name} {asked} {}", from.ip()).as_bytes(), from).unwrap();
+                }
+            });
+            address
+        });
+        let world = World::new().await;
+        let mut proxy = proxy(&world).await;
+        let pods = [world.pod("a").await, world.pod("b").await];
+        proxy.settle(START).unwrap();
+        for pod in &pods {
+            let answers = pod.namespace.run(move || {
+                // Both from one port, as a resolver asks its servers.
+                let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 5000)).unwrap();
+                socket.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+                let mut answers = BTreeSet::new();
+                for round in ["1", "2"] {
+                    for server in servers {
+                        socket.send_to(round.as_bytes(), server).unwrap();
+                    }
+                    for _ in servers {
+                        let mut datagram = [0; 64];
+                        let (length, from) = socket.recv_from(&mut datagram).unwrap();
+                        assert!(servers.contains(&from), "answered from {from}");
+                        answers.insert(String::from_utf8(datagram[..length].to_vec()).unwrap());
+                    }
+                }
+                answers
+            });
+            let expected = ["one 1", "one 2", "two 1", "two 2"].map(|answer| format!("{answer} 192.0.2.7"));
+            assert_eq!(answers, BTreeSet::from(expected));
+        }
+        // The port itself leads nowhere, and goes on working.
+        let port = world.holder.status().unwrap().egress_udp_port.unwrap();
+        pods[0].namespace.run(move || {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+            socket.send_to(b"?", (Ipv4Addr::new(10, 244, 0, 1), port)).unwrap();
+            socket.send_to(b"?", servers[0]).unwrap();
+            socket.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+            let mut datagram = [0; 64];
+            let (length, _) = socket.recv_from(&mut datagram).unwrap();
+            assert_eq!(&datagram[..length], b"one ? 192.0.2.7");
+        });
+    });
+}
+
+#[test]
 fn a_restart_takes_over_without_a_gap() {
     on_own_host(async {
         let world = World::new().await;

@@ -31,7 +31,7 @@ impl Rules {
         }
         self.socket.commit(batch)?;
         let mut batch = Batch::new(next);
-        skeleton::write_hooks(&mut batch, &self.addresses, self.egress_port);
+        skeleton::write_hooks(&mut batch, &self.addresses, &self.egress);
         batch.drop_table(TABLES[live]);
         self.socket.commit(batch)?;
         self.table = next;

@@ -1,25 +1,27 @@
 //! What is there whatever the Services are.
 
-use super::{HAIRPIN, SERVICES};
+use windlass_planner::proxy::Transport;
+
+use super::{HAIRPIN, SERVICES, number};
 use crate::{
     Addresses,
     netfilter::{Batch, Chain, Expression, Field, Hook, NamedSet, SetType, Verdict, address_and_port},
 };
 
 /// Sets, chains that the kernel calls, and rules that name no Service.
-pub(super) fn write(batch: &mut Batch<'_>, addresses: &Addresses, egress_port: Option<u16>) {
+pub(super) fn write(batch: &mut Batch<'_>, addresses: &Addresses, egress: &[(Transport, u16)]) {
     write_sets(batch);
-    write_hooks(batch, addresses, egress_port);
+    write_hooks(batch, addresses, egress);
 }
 
 /// The chain that tells whether the kernel calls a table.
 pub(super) const FIRST_CHAIN: &str = "prerouting";
 
 /// What has the kernel call the table; its sets are there.
-pub(super) fn write_hooks(batch: &mut Batch<'_>, addresses: &Addresses, egress_port: Option<u16>) {
+pub(super) fn write_hooks(batch: &mut Batch<'_>, addresses: &Addresses, egress: &[(Transport, u16)]) {
     write_chains(batch);
-    if let Some(port) = egress_port {
-        write_egress(batch, addresses, port);
+    for (transport, port) in egress {
+        write_egress(batch, addresses, *transport, *port);
     }
     write_refusal(batch, addresses);
     write_hairpin(batch);
@@ -55,15 +57,15 @@ fn write_chains(batch: &mut Batch<'_>) {
     }
 }
 
-/// Connections from pods to neither pods nor Services.
-fn write_egress(batch: &mut Batch<'_>, addresses: &Addresses, port: u16) {
+/// What pods send to neither pods nor Services.
+fn write_egress(batch: &mut Batch<'_>, addresses: &Addresses, transport: Transport, port: u16) {
     let target = address_and_port(addresses.machine(), port);
     let (pods, services) = (addresses.pods, addresses.services);
     batch.add_rule(
         "prerouting",
         &[
             Expression::Load(Field::Transport, 0),
-            Expression::Equal(0, &[6]),
+            Expression::Equal(0, &[number(transport)]),
             Expression::Load(Field::Source, 0),
             Expression::Mask(0, pods.mask().octets()),
             Expression::Equal(0, &pods.base().octets()),

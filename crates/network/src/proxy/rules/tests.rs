@@ -12,7 +12,11 @@ use super::*;
 pub(super) fn in_namespace(test: impl FnOnce(Rules) + Send + 'static) {
     let thread = std::thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
-        test(Rules::new(NetfilterSocket::open().unwrap(), Addresses::default(), Some(40000)));
+        test(Rules::new(
+            NetfilterSocket::open().unwrap(),
+            Addresses::default(),
+            vec![(Transport::Tcp, 40000), (Transport::Udp, 40001)],
+        ));
     });
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
@@ -102,6 +106,7 @@ fn the_rules_of_an_empty_machine() {
                 type nat hook prerouting priority dstnat; policy accept;
                 ip daddr . meta l4proto . th dport vmap @services
                 meta l4proto tcp ip saddr 10.244.0.0/24 ip daddr != 10.244.0.0/24 ip daddr != 10.96.0.0/12 dnat to 10.244.0.1:40000
+                meta l4proto udp ip saddr 10.244.0.0/24 ip daddr != 10.244.0.0/24 ip daddr != 10.96.0.0/12 dnat to 10.244.0.1:40001
               }
 
               chain output {
