@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says that it failed by panicking")]
 
 mod api;
+mod datagrams;
 mod forms;
 mod holder;
 mod http;

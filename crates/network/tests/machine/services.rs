@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     io::{ErrorKind, Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{Ipv4Addr, TcpListener, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -38,7 +38,7 @@ pub(crate) fn endpoints(proxy: &mut Proxy, pods: &[(&str, &Pod)]) {
     endpoints_over(proxy, pods, "TCP");
 }
 
-fn endpoints_over(proxy: &mut Proxy, pods: &[(&str, &Pod)], protocol: &str) {
+pub(crate) fn endpoints_over(proxy: &mut Proxy, pods: &[(&str, &Pod)], protocol: &str) {
     let endpoint = |(uid, pod): &(&str, &Pod)| json!({ "addresses": [pod.address], "conditions": { "ready": true }, "targetRef": { "kind": "Pod", "uid": uid } });
     let slice = json!({
         "metadata": { "namespace": "shop", "name": "web-1", "labels": { "kubernetes.io/service-name": "web" } },
@@ -180,32 +180,6 @@ fn a_pod_that_no_service_selects_is_told_at_once() {
 }
 
 #[test]
-fn datagrams_follow_the_endpoints() {
-    on_own_host(async {
-        let world = World::new().await;
-        let mut proxy = proxy(&world).await;
-        let (a, b, client) = (world.pod("a").await, world.pod("b").await, world.pod("client").await);
-        let bind = |pod: &Pod| pod.namespace.run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 8080)).unwrap());
-        let (a_socket, b_socket) = (bind(&a), bind(&b));
-        service(&mut proxy, &json!({ "ports": [{ "port": 53, "protocol": "UDP" }] }));
-        endpoints_over(&mut proxy, &[("a", &a)], "UDP");
-        proxy.settle(START).unwrap();
-        let socket = client.namespace.run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap());
-        let mut buffer = [0; 8];
-        socket.send_to(b"one", (CLUSTER_IP, 53)).unwrap();
-        assert_eq!(a_socket.recv(&mut buffer).unwrap(), 3);
-        endpoints_over(&mut proxy, &[("b", &b)], "UDP");
-        proxy.settle(START).unwrap();
-        // The same client, which to connection tracking is the same flow.
-        socket.send_to(b"two", (CLUSTER_IP, 53)).unwrap();
-        let (_, from) = b_socket.recv_from(&mut buffer).unwrap();
-        b_socket.send_to(b"yes", from).unwrap();
-        let (_, from) = socket.recv_from(&mut buffer).unwrap();
-        assert_eq!(from, SocketAddr::from((CLUSTER_IP, 53)));
-    });
-}
-
-#[test]
 fn a_client_stays_with_its_backend() {
     on_own_host(async {
         let world = World::new().await;
@@ -246,63 +220,6 @@ fn pods_reach_the_outside_from_the_host() {
         // The port itself leads nowhere.
         let port = world.holder.status().unwrap().egress_port.unwrap();
         assert!(pod.ask((Ipv4Addr::new(10, 244, 0, 1), port)).is_err());
-    });
-}
-
-#[test]
-fn datagrams_of_pods_reach_the_outside_and_come_back() {
-    on_own_host(async {
-        run("ip", &["address", "add", "192.0.2.7/32", "dev", "lo"]);
-        // Two servers that say who they are, and from where they were asked.
-        let servers = ["one", "two"].map(|name| {
-            let socket = UdpSocket::bind((Ipv4Addr::new(192, 0, 2, 7), 0)).unwrap();
-            let address = socket.local_addr().unwrap();
-            std::thread::spawn(move || {
-                let mut datagram = [0; 64];
-                while let Ok((length, from)) = socket.recv_from(&mut datagram) {
-                    let asked = std::str::from_utf8(&datagram[..length]).unwrap();
-                    socket.send_to(format!("{name} {asked} {}", from.ip()).as_bytes(), from).unwrap();
-                }
-            });
-            address
-        });
-        let world = World::new().await;
-        let mut proxy = proxy(&world).await;
-        let pods = [world.pod("a").await, world.pod("b").await];
-        proxy.settle(START).unwrap();
-        for pod in &pods {
-            let answers = pod.namespace.run(move || {
-                // Both from one port, as a resolver asks its servers.
-                let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 5000)).unwrap();
-                socket.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
-                let mut answers = BTreeSet::new();
-                for round in ["1", "2"] {
-                    for server in servers {
-                        socket.send_to(round.as_bytes(), server).unwrap();
-                    }
-                    for _ in servers {
-                        let mut datagram = [0; 64];
-                        let (length, from) = socket.recv_from(&mut datagram).unwrap();
-                        assert!(servers.contains(&from), "answered from {from}");
-                        answers.insert(String::from_utf8(datagram[..length].to_vec()).unwrap());
-                    }
-                }
-                answers
-            });
-            let expected = ["one 1", "one 2", "two 1", "two 2"].map(|answer| format!("{answer} 192.0.2.7"));
-            assert_eq!(answers, BTreeSet::from(expected));
-        }
-        // The port itself leads nowhere, and goes on working.
-        let port = world.holder.status().unwrap().egress_udp_port.unwrap();
-        pods[0].namespace.run(move || {
-            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-            socket.send_to(b"?", (Ipv4Addr::new(10, 244, 0, 1), port)).unwrap();
-            socket.send_to(b"?", servers[0]).unwrap();
-            socket.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
-            let mut datagram = [0; 64];
-            let (length, _) = socket.recv_from(&mut datagram).unwrap();
-            assert_eq!(&datagram[..length], b"one ? 192.0.2.7");
-        });
     });
 }
 
