@@ -54,6 +54,8 @@ pub struct Settled {
     pub unrouted: Vec<PodRef>,
     /// The same of pods that stay: their kubelets asked, to stop a container.
     pub paused: Vec<PodRef>,
+    /// [`Proxy::publications`], [`Proxy::health`] or the Services that they are of may have changed.
+    pub has_host_changed: bool,
     /// When to settle again though nothing has been heard.
     pub wake_at: Option<Timestamp>,
 }
@@ -85,6 +87,8 @@ pub struct Proxy {
     wakes: BTreeSet<(Timestamp, ServiceKey)>,
     /// Services to be planned again.
     dirty: BTreeSet<ServiceKey>,
+    /// Something of what the host is to show has changed, and nobody was told.
+    has_host_changed: bool,
 }
 
 impl Proxy {
@@ -120,12 +124,14 @@ impl Proxy {
             plans: BTreeMap::new(),
             wakes: BTreeSet::new(),
             dirty: BTreeSet::new(),
+            has_host_changed: true,
         })
     }
 
     /// Takes in a Service as it is now.
     pub fn service(&mut self, service: Arc<Service>) {
         let key = service_key(&service);
+        self.has_host_changed = true;
         self.members.service(&key, Some(&service));
         self.dirty.insert(key.clone());
         self.services.insert(key, service);
@@ -255,7 +261,8 @@ impl Proxy {
         let (unrouted, paused) = (named(gone), named(paused));
         let (pods, mentions) = (&self.pods, &self.mentions);
         self.departures.forget(|uid| pods.contains_key(uid) || mentions.contains_key(uid));
-        Ok(Settled { unrouted, paused, wake_at: self.wakes.first().map(|(at, _)| *at) })
+        let has_host_changed = std::mem::take(&mut self.has_host_changed);
+        Ok(Settled { unrouted, paused, has_host_changed, wake_at: self.wakes.first().map(|(at, _)| *at) })
     }
 
     /// Plans one Service anew, and says which of its routes change.
@@ -276,6 +283,7 @@ impl Proxy {
             self.plans.insert(key.clone(), plan.clone())
         };
         let old = old.unwrap_or_default();
+        self.has_host_changed |= old.publications != plan.publications || old.health != plan.health;
         if let Some(at) = old.wake_at.filter(|_| old.wake_at != plan.wake_at) {
             self.wakes.remove(&(at, key));
         }

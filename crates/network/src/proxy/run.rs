@@ -184,7 +184,7 @@ impl Routing {
         let settle = tokio::task::spawn_blocking(move || (proxy.settle(now), proxy));
         let (result, proxy) = settle.await.map_err(RunError::Task)?;
         let proxy = self.proxy.insert(proxy);
-        let Settled { unrouted, paused, wake_at } = match result {
+        let Settled { unrouted, paused, has_host_changed, wake_at } = match result {
             Ok(settled) => settled,
             Err(error) => {
                 error!(%error, "the rules of Services could not be changed; they stay as they were");
@@ -196,6 +196,11 @@ impl Routing {
             for pod in pods {
                 tasks.spawn(acknowledge(self.client.clone(), pod, stays, now));
             }
+        }
+        let wake = wake_at.map_or(Wake::Never, Wake::At);
+        // Most changes are of endpoints, and all Services would be gone through for each.
+        if !has_host_changed {
+            return Ok(wake);
         }
         let health = proxy.health();
         self.health.send_if_modified(|current| std::mem::replace(current, health.clone()) != health);
@@ -212,6 +217,6 @@ impl Routing {
             }
             changed
         });
-        Ok(wake_at.map_or(Wake::Never, Wake::At))
+        Ok(wake)
     }
 }
