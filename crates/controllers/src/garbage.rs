@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -23,6 +24,8 @@ use crate::{
 
 /// Objects worked on at once: the store commits as many together.
 const PARALLEL: usize = 64;
+/// Time after which an owner that is there and not in view is looked for again: after a start the views fill within moments.
+const COMES_INTO_VIEW: Duration = Duration::from_secs(1);
 /// Kinds whose objects own nothing, are owned by nothing, and are many.
 const LEFT_OUT: [&str; 1] = ["Event"];
 
@@ -152,17 +155,20 @@ impl Loop {
 
     async fn pass(&self, uid: &Uid) -> Result<Next, Error> {
         let steps = self.graph().plan(uid);
+        let mut next = Next::Wait;
         for step in steps {
             tracing::debug!(kind = step.object.kind.kind, name = step.object.name, reason = ?step.reason, "garbage");
-            if self.take(step).await? {
-                return Ok(Next::Again);
+            match self.take(step).await? {
+                Next::Again => return Ok(Next::Again),
+                Next::Wait => {}
+                later => next = later,
             }
         }
-        Ok(Next::Wait)
+        Ok(next)
     }
 
-    /// Carries a step out; `true` if the next look will see something else.
-    async fn take(&self, step: Step) -> Result<bool, Error> {
+    /// Carries a step out; says when the next look will see something else.
+    async fn take(&self, step: Step) -> Result<Next, Error> {
         let (client, object) = (&self.context.client, &step.object);
         let outcome = match step.action {
             Action::Verify { owner, namespace } => return self.verify(&owner, &namespace).await,
@@ -186,14 +192,14 @@ impl Loop {
         };
         match outcome {
             Err(error) if !error.is_not_found() => Err(error),
-            _ => Ok(false),
+            _ => Ok(Next::Wait),
         }
     }
 
-    /// Asks for an owner that is not in view; `true` if it is not there at all.
-    async fn verify(&self, owner: &OwnerReference, namespace: &str) -> Result<bool, Error> {
+    /// Asks for an owner that is not in view. One that is there may go before it comes into view, and nobody would tell.
+    async fn verify(&self, owner: &OwnerReference, namespace: &str) -> Result<Next, Error> {
         // An owner of a kind that this build does not know cannot be judged.
-        let Some(kind) = kind::find_object(&owner.api_version, &owner.kind) else { return Ok(false) };
+        let Some(kind) = kind::find_object(&owner.api_version, &owner.kind) else { return Ok(Next::Wait) };
         let path = format!("{}/{}", collection(kind, namespace), owner.name);
         let accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
         let exists = match api::get::<AnyObject>(&self.context.client, &path, accept).await {
@@ -201,10 +207,11 @@ impl Loop {
             Err(error) if error.is_not_found() => false,
             Err(error) => return Err(error),
         };
-        if !exists {
-            self.graph().mark_absent(&owner.uid);
+        if exists {
+            return Ok(if is_watched(kind) { Next::After(COMES_INTO_VIEW) } else { Next::Wait });
         }
-        Ok(!exists)
+        self.graph().mark_absent(&owner.uid);
+        Ok(Next::Again)
     }
 }
 
