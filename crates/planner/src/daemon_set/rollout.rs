@@ -12,6 +12,8 @@ struct Site {
     node: Arc<Node>,
     new: Option<Arc<Pod>>,
     old: Option<Arc<Pod>>,
+    /// It has two or more that stay: where the template has changed again, two old ones.
+    crowded: bool,
 }
 
 impl Planning<'_> {
@@ -36,11 +38,12 @@ impl Planning<'_> {
             .map(|place| {
                 let pods = || place.pods.iter().filter(staying);
                 let node = Arc::clone(&place.node);
-                Site {
-                    node,
-                    new: pods().find(|pod| self.is_new(pod)).cloned(),
-                    old: pods().find(|pod| !self.is_new(pod)).cloned(),
-                }
+                // The one that serves is the one that matters.
+                let pick = |new: bool| {
+                    let wanted = || pods().filter(move |pod| self.is_new(pod) == new);
+                    wanted().find(|pod| self.is_available(pod)).or_else(|| wanted().next()).cloned()
+                };
+                Site { node, new: pick(true), old: pick(false), crowded: pods().count() > 1 }
             })
             .collect()
     }
@@ -72,16 +75,16 @@ impl Planning<'_> {
     fn surge(&mut self) {
         let sites = self.sites();
         // A node whose old pod is on its way out while the new one serves no longer counts as surging.
-        let surging = sites.iter().filter(|site| site.new.is_some() && site.old.is_some()).count();
+        let surging = sites.iter().filter(|site| site.crowded).count();
         let mut budget = self.settings.max_surge.saturating_sub(surging);
         let mut left = 0;
-        for Site { node, new, old } in sites {
+        for Site { node, new, old, crowded } in sites {
             let Some(old) = old else { continue };
             match new {
                 Some(new) if self.is_available(&new) => self.delete(&old, Reason::Superseded, None),
                 Some(_) => left += 1,
                 None if !self.is_available(&old) => self.delete(&old, Reason::UnavailableOldPod, None),
-                None if budget > 0 => {
+                None if budget > 0 && !crowded => {
                     self.create(&node, Reason::Surge);
                     budget -= 1;
                 }

@@ -73,13 +73,17 @@ impl World {
                 }
             }
         }
-        for step in plan.steps {
+        let (creations, others): (Vec<_>, Vec<_>) =
+            plan.steps.into_iter().partition(|step| matches!(step.action, Action::CreatePod(_)));
+        // Steps are taken in any order: this one is the worst for maxSurge.
+        for step in creations.into_iter().chain(others) {
             match step.action {
                 Action::CreatePod(mut pod) => {
                     self.made += 1;
                     pod.metadata.uid = Some(self.made.to_string());
                     pod.metadata.name = Some(format!("agent-{:05}", self.made));
                     self.pods.insert(self.made, Arc::new(*pod));
+                    self.measure();
                 }
                 Action::DeletePod(pod) => {
                     self.pods.remove(&owner::uid(&pod.metadata).parse().unwrap());
@@ -176,6 +180,20 @@ fn w2_at_most_max_unavailable_nodes_are_without() {
 fn w2_with_a_surge_no_node_is_ever_without() {
     let mut world = World::new(json!({ "rollingUpdate": { "maxUnavailable": 0, "maxSurge": 2 } }), 5);
     world.settle();
+    world.set_image("b");
+    world.settle();
+    assert_eq!(world.worst, (0, 2));
+    assert!(world.pods.values().all(|pod| image(pod) == "b") && world.pods.len() == 5);
+}
+
+/// Two nodes have two pods already, both of which are old now.
+#[test]
+fn a_third_template_in_the_middle_of_a_surge_keeps_within_it() {
+    let mut world = World::new(json!({ "rollingUpdate": { "maxUnavailable": 0, "maxSurge": 2 } }), 5);
+    world.settle();
+    world.set_image(BROKEN);
+    world.settle();
+    assert_eq!(world.pods.len(), 7);
     world.set_image("b");
     world.settle();
     assert_eq!(world.worst, (0, 2));
