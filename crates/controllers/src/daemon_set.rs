@@ -130,7 +130,9 @@ impl Loop {
             }
             Action::DeletePod(pod) => {
                 let deleted = owned::delete_pod(&self.context, &pod, mark).await.inspect_err(|error| {
-                    self.tell(set, Note::warning("FailedDelete", format!("Error deleting: {error}")));
+                    if !error.is_conflict() {
+                        self.tell(set, Note::warning("FailedDelete", format!("Error deleting: {error}")));
+                    }
                 })?;
                 if deleted == Deleted::ByUs {
                     let text = format!("Deleted pod: {}", owner::name(&pod.metadata));

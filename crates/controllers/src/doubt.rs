@@ -24,8 +24,13 @@ impl Doubts {
     /// Notes a write that failed, if it may have been done all the same.
     pub(crate) fn note<K: Resource<DynamicType = ()>>(&mut self, meta: &ObjectMeta, error: &Error) {
         if error.is_doubtful() {
-            self.0.insert(api::path::<K>(meta), meta.uid.clone());
+            self.add::<K>(meta);
         }
+    }
+
+    /// Notes an object that may not be what it was taken for.
+    pub(crate) fn add<K: Resource<DynamicType = ()>>(&mut self, meta: &ObjectMeta) {
+        self.0.insert(api::path::<K>(meta), meta.uid.clone());
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -59,7 +59,11 @@ pub(crate) async fn delete_pod(context: &Context, pod: &Pod, mark: &mut Mark) ->
             mark.pods = mark.pods.max(if written.deleting { written.revision } else { 0 });
             Deleted::ByUs
         }
-        Err(error) if error.is_not_found() || error.is_conflict() => Deleted::Before,
+        Err(error) if error.is_not_found() => Deleted::Before,
+        Err(error) if error.is_conflict() => {
+            mark.doubts.add::<Pod>(&pod.metadata);
+            return Err(error);
+        }
         Err(error) => {
             mark.doubts.note::<Pod>(&pod.metadata, &error);
             return Err(error);
@@ -74,7 +78,7 @@ pub(crate) async fn delete_pod(context: &Context, pod: &Pod, mark: &mut Mark) ->
 pub(crate) enum Deleted {
     /// This delete.
     ByUs,
-    /// It was gone, or another one had its name.
+    /// It was gone.
     Before,
 }
 
