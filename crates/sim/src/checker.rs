@@ -4,13 +4,17 @@
 //! controller may not yet know is allowed for in the invariants themselves, as each file says.
 
 mod available;
+mod daemon;
 mod hash;
+mod identity;
 mod owner;
 mod paused;
 mod recreate;
 mod revision;
+mod stateful;
 mod surge;
 mod template;
+mod views;
 
 use std::collections::BTreeMap;
 
@@ -34,6 +38,8 @@ pub(crate) struct Moment<'a> {
     pub(crate) now: Timestamp,
     /// By uid, the Deployments of which the controllers knew everything just before.
     pub(crate) known: BTreeMap<String, Known>,
+    /// Whether just before their watches had told the controllers of everything, and nothing of theirs was under way.
+    pub(crate) all_heard: bool,
 }
 
 /// A Deployment as it was when the controllers knew everything about it: what they had written about it was true, their watches
@@ -81,5 +87,8 @@ pub(crate) fn all() -> Vec<Box<dyn Checker>> {
         Box::<hash::Hash>::default(),
         Box::<revision::Revision>::default(),
         Box::<paused::Paused>::default(),
+        Box::<identity::Identity>::default(),
+        Box::<stateful::Stateful>::default(),
+        Box::<daemon::Daemon>::default(),
     ]
 }

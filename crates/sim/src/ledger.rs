@@ -113,7 +113,14 @@ impl Ledger {
 }
 
 /// What the controllers must have heard of to know everything about a Deployment.
-const LOOKED_AT: [&str; 3] = ["/registry/core/pods/", "/registry/apps/replicasets/", "/registry/apps/deployments/"];
+const OF_DEPLOYMENTS: &[&str] = &["/registry/core/pods/", "/registry/apps/replicasets/", "/registry/apps/deployments/"];
+/// And about a StatefulSet or DaemonSet.
+const OF_SETS: &[&str] = &[
+    "/registry/core/pods/",
+    "/registry/apps/statefulsets/",
+    "/registry/apps/daemonsets/",
+    "/registry/apps/controllerrevisions/",
+];
 
 /// Start of the keys of the kind that a key belongs to, as in `/registry/core/pods/`.
 fn prefix_of(key: &str) -> &str {
@@ -123,7 +130,8 @@ fn prefix_of(key: &str) -> &str {
 impl Court {
     fn take(&mut self, event: &Event, ledger: &Ledger) -> Result<(), String> {
         let (key, log, now) = (event.entry.key.as_ref(), &ledger.log, ledger.clock.now());
-        let newest = LOOKED_AT.iter().map(|prefix| (*prefix, self.revisions.get(*prefix).and_then(|all| all.last().copied())));
+        let looked_at = if self.scene.sets.is_empty() { OF_DEPLOYMENTS } else { OF_SETS };
+        let newest = looked_at.iter().map(|prefix| (*prefix, self.revisions.get(*prefix).and_then(|all| all.last().copied())));
         let all_heard = ledger.knowledge.is_complete(newest);
         self.revisions.entry(prefix_of(key).to_owned()).or_default().push(event.revision);
         let actor = Actor::at_work();
@@ -135,7 +143,7 @@ impl Court {
         }
         let Some(change) = change else { return Ok(()) };
         let known = if all_heard { std::mem::take(&mut self.true_then) } else { BTreeMap::new() };
-        let moment = Moment { scene: &self.scene, change: &change, actor, now, known };
+        let moment = Moment { scene: &self.scene, change: &change, actor, now, known, all_heard };
         let outcome = self.checkers.iter_mut().try_for_each(|checker| checker.look(&moment));
         self.true_then = Known::all(&self.scene, now);
         outcome
@@ -184,6 +192,14 @@ impl std::fmt::Display for Change {
             },
             Self::Deployment(before, after) => match after.as_ref().or(before.as_ref()) {
                 Some(deployment) => write!(f, "deployment {} {}", deployment.meta.name, deployment.state()),
+                None => Ok(()),
+            },
+            Self::Set(before, after) => match after.as_ref().or(before.as_ref()) {
+                Some(set) => write!(f, "set {} {}", set.meta.name, set.state()),
+                None => Ok(()),
+            },
+            Self::Revision(before, after) => match after.as_ref().or(before.as_ref()) {
+                Some(revision) => write!(f, "revision {} number {}", revision.meta.name, revision.number),
                 None => Ok(()),
             },
         }

@@ -1,14 +1,18 @@
 //! What is in the store, as far as the checkers look: decoded by the simulation itself, with no code of the parts it judges.
 
 mod objects;
+mod sets;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::Value;
 use windlass_storage::{Entry, Event};
 
-pub(crate) use self::objects::{Bounds, Deployment, Pod, ReplicaSet};
+pub(crate) use self::{
+    objects::{Bounds, Deployment, Pod, ReplicaSet},
+    sets::{Revision, Set},
+};
 
 /// One kind's objects by key of the store.
 pub(crate) type Objects<T> = BTreeMap<String, T>;
@@ -19,6 +23,11 @@ pub(crate) struct Scene {
     pub(crate) pods: Objects<Pod>,
     pub(crate) replica_sets: Objects<ReplicaSet>,
     pub(crate) deployments: Objects<Deployment>,
+    /// StatefulSets and DaemonSets.
+    pub(crate) sets: Objects<Set>,
+    pub(crate) revisions: Objects<Revision>,
+    /// Nodes that have been silent: what was on them may be evicted.
+    pub(crate) lost_nodes: BTreeSet<String>,
 }
 
 /// What one write did to an object that is looked at.
@@ -30,6 +39,10 @@ pub(crate) enum Change {
     ReplicaSet(Option<ReplicaSet>, Option<ReplicaSet>),
     /// A Deployment.
     Deployment(Option<Deployment>, Option<Deployment>),
+    /// A StatefulSet or DaemonSet.
+    Set(Option<Set>, Option<Set>),
+    /// A ControllerRevision.
+    Revision(Option<Revision>, Option<Revision>),
 }
 
 impl Scene {
@@ -47,9 +60,31 @@ impl Scene {
         } else if path.starts_with("apps/deployments/") {
             let (before, after) = replace(&mut self.deployments, key, fresh, Deployment::read)?;
             Some(Change::Deployment(before, after))
+        } else if path.starts_with("apps/statefulsets/") {
+            let (before, after) = replace(&mut self.sets, key, fresh, Set::stateful)?;
+            Some(Change::Set(before, after))
+        } else if path.starts_with("apps/daemonsets/") {
+            let (before, after) = replace(&mut self.sets, key, fresh, Set::daemon)?;
+            Some(Change::Set(before, after))
+        } else if path.starts_with("apps/controllerrevisions/") {
+            let (before, after) = replace(&mut self.revisions, key, fresh, Revision::read)?;
+            Some(Change::Revision(before, after))
         } else {
+            if path.starts_with("core/nodes/") {
+                self.lost_nodes.extend(fresh.and_then(silent_node));
+            }
             None
         })
+    }
+
+    /// The revisions of a set, by its uid.
+    pub(crate) fn revisions_of<'a>(&'a self, set: &'a str) -> impl Iterator<Item = &'a Revision> {
+        self.revisions.values().filter(move |revision| revision.meta.is_owned_by(set))
+    }
+
+    /// The StatefulSet or DaemonSet that a pod belongs to.
+    pub(crate) fn set_of(&self, pod: &Pod) -> Option<&Set> {
+        self.sets.values().find(|set| pod.meta.is_owned_by(&set.meta.uid))
     }
 
     /// The ReplicaSets of a Deployment, by its uid.
@@ -94,6 +129,14 @@ impl Scene {
             && deployment.status_replicas == self.active(uid)
             && deployment.status_available == self.available(uid, now)
     }
+}
+
+/// The name of a node whose kubelet is not known to be well.
+fn silent_node(entry: &Entry) -> Option<String> {
+    let node: Value = serde_json::from_slice(windlass_apiserver::stored_json(entry)).ok()?;
+    let conditions = node["status"]["conditions"].as_array()?;
+    let well = |condition: &&Value| condition["type"] == "Ready" && condition["status"] == "True";
+    conditions.iter().find(well).is_none().then(|| node["metadata"]["name"].as_str().map(str::to_owned))?
 }
 
 fn replace<T: Clone>(

@@ -1,9 +1,7 @@
 //! The user of a world: asks for things at any time, as kubectl would.
 
-mod deployment;
+mod actions;
 mod request;
+mod workload;
 
-pub(crate) use self::{
-    deployment::{DeploymentUser, strategy},
-    request::Requests,
-};
+pub(crate) use self::{actions::User, request::Requests, workload::of as workload_of};

@@ -3,6 +3,8 @@
 mod genesis;
 mod settled;
 
+pub(crate) use self::genesis::NODES;
+
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
@@ -19,7 +21,7 @@ use crate::{
     log::{Keep, Log},
     panics,
     parts::{Ground, Nodes},
-    user::{DeploymentUser, Requests, strategy},
+    user::{Requests, User, workload_of},
     witness::Count,
 };
 
@@ -115,7 +117,8 @@ impl World {
             parts.spawn(forget(Arc::clone(&ground.ledger), self.chance.fork()));
         }
         let requests = Requests::new(ground.user());
-        let mut user = DeploymentUser::new(requests, self.chance.fork(), Arc::clone(&ground.ledger), Arc::clone(&ground.log));
+        let (ledger, log) = (Arc::clone(&ground.ledger), Arc::clone(&ground.log));
+        let mut user = User::new(requests, workload_of(self.plan.seed), self.chance.fork(), ledger, log);
         tokio::select! {
             biased;
             () = ground.ledger.violated.notified() => {}
@@ -134,7 +137,7 @@ impl World {
     }
 
     /// Safety first, then liveness with the faults stopped.
-    async fn story(&self, user: &mut DeploymentUser) {
+    async fn story(&self, user: &mut User) {
         let ground = &self.ground;
         if self.plan.crash == Crash::ByChance {
             user.begin().await;
@@ -146,7 +149,7 @@ impl World {
             ground.faults.stop();
             ground.log.say(format_args!("nothing goes wrong from now on"));
         } else {
-            user.begin_with(ENUMERATED_REPLICAS, strategy(&self.chance)).await;
+            user.begin_with(ENUMERATED_REPLICAS).await;
             self.settles().await;
         }
         user.make_up().await;

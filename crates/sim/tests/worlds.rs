@@ -25,7 +25,7 @@ fn the_same_seed_is_the_same_world() {
 }
 
 /// Not sampled: the controllers of a rollout of 3, and of the next one, are killed after their first write, after their second, and
-/// so on to the last.
+/// so on to the last. The three seeds are of the three kinds of workload.
 #[test]
 fn a_rollout_survives_the_death_of_the_controllers_between_any_two_writes() {
     for seed in 1..=3 {

@@ -1,4 +1,4 @@
-//! A ReplicaSet's template never changes: what a revision was, it stays, and an undo finds it to the byte.
+//! The template of a ReplicaSet or of a ControllerRevision never changes: what a revision was, it stays, and an undo finds it to the byte.
 
 use super::{Checker, Moment};
 use crate::scene::Change;
@@ -12,6 +12,9 @@ impl Checker for Hash {
         match moment.change {
             Change::ReplicaSet(Some(before), Some(after)) if before.template != after.template => {
                 Err(format!("the template of {} has changed", after.meta.name))
+            }
+            Change::Revision(Some(before), Some(after)) if before.data != after.data => {
+                Err(format!("what the revision {} remembers has changed", after.meta.name))
             }
             _ => Ok(()),
         }

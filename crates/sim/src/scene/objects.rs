@@ -30,6 +30,10 @@ pub(crate) struct Pod {
     /// Succeeded or Failed.
     pub(crate) finished: bool,
     pub(crate) ready_since: Option<Timestamp>,
+    /// The node that it is on or meant for.
+    pub(crate) place: String,
+    /// Its label with the ControllerRevision, or the hash of it.
+    pub(crate) revision: String,
 }
 
 /// A ReplicaSet.
@@ -74,11 +78,11 @@ pub(crate) struct Deployment {
     observed_generation: u64,
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-fn number(value: &Value) -> usize {
+pub(super) fn number(value: &Value) -> usize {
     value.as_u64().and_then(|number| usize::try_from(number).ok()).unwrap_or(0)
 }
 
@@ -108,10 +112,15 @@ impl Pod {
     pub(super) fn read(object: &Value) -> Option<Self> {
         let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
         let ready = conditions.into_iter().find(|condition| condition["type"] == "Ready" && condition["status"] == "True");
+        let node = text(&object["spec"]["nodeName"]);
+        let meant_for = &object["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+        let place = &meant_for["nodeSelectorTerms"][0]["matchFields"][0]["values"][0];
         Some(Self {
             meta: Meta::read(object)?,
             app: text(&object["metadata"]["labels"]["app"]),
-            node: text(&object["spec"]["nodeName"]),
+            place: if node.is_empty() { text(place) } else { node.clone() },
+            node,
+            revision: text(&object["metadata"]["labels"]["controller-revision-hash"]),
             finished: matches!(object["status"]["phase"].as_str(), Some("Succeeded" | "Failed")),
             ready_since: ready.and_then(|condition| time(&condition["lastTransitionTime"])),
         })
@@ -228,7 +237,7 @@ impl Bounds {
 }
 
 /// A number of pods, or a percentage of the replicas, rounded up or down.
-fn pods(value: &Value, replicas: usize, up: bool) -> usize {
+pub(super) fn pods(value: &Value, replicas: usize, up: bool) -> usize {
     let Some(percent) = value.as_str().and_then(|text| text.strip_suffix('%')?.parse::<usize>().ok()) else {
         return number(value);
     };

@@ -1,24 +1,26 @@
-//! A user who cannot leave a Deployment alone.
+//! A user who cannot leave a workload alone.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::request::{JSON_PATCH, MERGE, Requests};
+use super::{
+    request::{JSON_PATCH, MERGE, Requests},
+    workload::Workload,
+};
 use crate::{chance::Chance, ledger::Ledger, log::Log, parts::BROKEN};
 
-const COLLECTION: &str = "/apis/apps/v1/namespaces/default/deployments";
-const PATH: &str = "/apis/apps/v1/namespaces/default/deployments/web";
-const REPLICA_SETS: &str = "/apis/apps/v1/namespaces/default/replicasets";
+const ROOT: &str = "/apis/apps/v1/namespaces/default";
 const PODS: &str = "/api/v1/namespaces/default/pods";
-const REVISION: &str = "deployment.kubernetes.io/revision";
 /// Few, so that a template comes back soon.
 const IMAGES: [&str; 5] = ["v1", "v2", "v3", "v4", BROKEN];
+/// Longest time that a deletion takes: pods of a node that is away go when it is back.
+const GONE_AFTER_SECONDS: u32 = 900;
 const REPLICAS: [u64; 8] = [0, 1, 2, 3, 3, 4, 6, 9];
 
 /// What the user does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Act {
+pub(crate) enum Act {
     SetImage,
     Scale,
     Pause,
@@ -29,26 +31,14 @@ enum Act {
     ChangeMinReady,
     DeletePod,
     DeleteAll,
+    LeaveBehind,
 }
 
-/// How often each is done: what makes rollouts is done most.
-const ACTS: [(Act, u64); 10] = [
-    (Act::SetImage, 30),
-    (Act::Undo, 20),
-    (Act::Scale, 15),
-    (Act::Restart, 12),
-    (Act::Pause, 5),
-    (Act::Resume, 8),
-    (Act::ChangeStrategy, 8),
-    (Act::ChangeMinReady, 3),
-    (Act::DeletePod, 8),
-    (Act::DeleteAll, 1),
-];
-
-/// Plays with the Deployment `web`.
+/// Plays with the workload `web`.
 #[derive(Debug)]
-pub(crate) struct DeploymentUser {
+pub(crate) struct User {
     requests: Requests,
+    workload: &'static dyn Workload,
     chance: Chance,
     ledger: Arc<Ledger>,
     log: Arc<Log>,
@@ -56,9 +46,23 @@ pub(crate) struct DeploymentUser {
     restarts: u64,
 }
 
-impl DeploymentUser {
-    pub(crate) fn new(requests: Requests, chance: Chance, ledger: Arc<Ledger>, log: Arc<Log>) -> Self {
-        Self { requests, chance, ledger, log, rollouts: 0, restarts: 0 }
+impl User {
+    pub(crate) fn new(
+        requests: Requests,
+        workload: &'static dyn Workload,
+        chance: Chance,
+        ledger: Arc<Ledger>,
+        log: Arc<Log>,
+    ) -> Self {
+        Self { requests, workload, chance, ledger, log, rollouts: 0, restarts: 0 }
+    }
+
+    fn collection(&self) -> String {
+        format!("{ROOT}/{}", self.workload.plural())
+    }
+
+    fn path(&self) -> String {
+        format!("{ROOT}/{}/web", self.workload.plural())
     }
 
     /// Templates that were asked for so far.
@@ -66,31 +70,34 @@ impl DeploymentUser {
         self.rollouts
     }
 
-    /// Makes the Deployment, of any size and with any strategy.
+    /// Makes the workload, of any size and with any strategy.
     pub(crate) async fn begin(&mut self) {
         let replicas = *self.chance.pick(&REPLICAS[1..]);
-        self.begin_with(replicas, strategy(&self.chance)).await;
+        self.begin_with(replicas).await;
     }
 
-    /// Makes the Deployment.
-    pub(crate) async fn begin_with(&mut self, replicas: u64, strategy: Value) {
+    /// Makes the workload, of this size and with any strategy.
+    pub(crate) async fn begin_with(&mut self, replicas: u64) {
         let limit = *self.chance.pick(&[0, 1, 2, 10]);
-        let web = json!({
-            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
+        let mut web = json!({
+            "apiVersion": "apps/v1", "kind": self.workload.kind(), "metadata": {"name": "web", "namespace": "default"},
             "spec": {
-                "replicas": replicas, "selector": {"matchLabels": {"app": "web"}}, "revisionHistoryLimit": limit,
-                "strategy": strategy,
+                "selector": {"matchLabels": {"app": "web"}}, "revisionHistoryLimit": limit,
                 "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "web", "image": "v1"}]}}
             }
         });
-        self.log.say(format_args!("user creates web: {} strategy {}", replicas, web["spec"]["strategy"]));
-        self.rolls(self.requests.create(COLLECTION, &web).await);
+        for part in [self.workload.spec(replicas, &self.chance), self.workload.strategy(&self.chance)] {
+            let fields = part.as_object().cloned().unwrap_or_default();
+            web["spec"].as_object_mut().into_iter().for_each(|spec| spec.extend(fields.clone()));
+        }
+        self.log.say(format_args!("user creates web: {}", web["spec"]));
+        self.rolls(self.requests.create(&self.collection(), &web).await);
     }
 
     /// Does one thing.
     pub(crate) async fn act(&mut self) {
-        let mut draw = self.chance.below(ACTS.iter().map(|(_, weight)| weight).sum());
-        let act = ACTS.iter().find(|(_, weight)| match draw.checked_sub(*weight) {
+        let mut draw = self.chance.below(self.workload.acts().iter().map(|(_, weight)| weight).sum());
+        let act = self.workload.acts().iter().find(|(_, weight)| match draw.checked_sub(*weight) {
             Some(rest) => {
                 draw = rest;
                 false
@@ -109,37 +116,51 @@ impl DeploymentUser {
             }
             Act::Pause => self.change(json!({"spec": {"paused": true}})).await,
             Act::Resume => self.change(json!({"spec": {"paused": null}})).await,
-            Act::ChangeStrategy => self.change(json!({"spec": {"strategy": strategy(&self.chance)}})).await,
+            Act::ChangeStrategy => self.change(json!({"spec": self.workload.strategy(&self.chance)})).await,
             Act::ChangeMinReady => {
                 let seconds = *self.chance.pick(&[0, 1, 5]);
                 self.change(json!({"spec": {"minReadySeconds": seconds}})).await;
             }
             Act::DeletePod => self.delete_pod().await,
-            Act::DeleteAll => {
-                self.answered(self.requests.delete(PATH).await);
-                self.begin().await;
-            }
+            Act::DeleteAll => self.begin_again("Background").await,
+            Act::LeaveBehind => self.begin_again("Orphan").await,
         }
     }
 
-    /// Leaves it so that it can settle: not paused, and with an image that runs.
+    async fn begin_again(&mut self, propagation: &str) {
+        self.answered(self.requests.delete(&self.path(), propagation).await);
+        self.begin().await;
+    }
+
+    /// Leaves it so that it can settle: nothing holds it up, and its image runs.
     pub(crate) async fn make_up(&mut self) {
         // It may have been deleted while its successor could not be made yet.
-        if self.requests.get(PATH).await.is_err() {
+        if !self.requests.get(&self.path()).await.is_ok_and(|web| web["metadata"]["deletionTimestamp"].is_null()) {
+            self.wait_until_gone().await;
             self.begin().await;
         }
-        self.change(json!({"spec": {"paused": null}})).await;
+        self.change(json!({"spec": self.workload.let_go()})).await;
         self.set_image("v5").await;
     }
 
+    /// Nothing goes wrong any more, so one that is to go does.
+    async fn wait_until_gone(&self) {
+        for _ in 0..GONE_AFTER_SECONDS {
+            if self.requests.get(&self.path()).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
     async fn change(&self, change: Value) {
-        self.answered(self.requests.patch(PATH, MERGE, &change).await);
+        self.answered(self.requests.patch(&self.path(), MERGE, &change).await);
     }
 
     async fn set_image(&mut self, image: &str) {
         let path = "/spec/template/spec/containers/0/image";
         let change = json!([{"op": "replace", "path": path, "value": image}]);
-        self.rolls(self.requests.patch(PATH, JSON_PATCH, &change).await);
+        self.rolls(self.requests.patch(&self.path(), JSON_PATCH, &change).await);
     }
 
     async fn restart(&mut self) {
@@ -147,27 +168,22 @@ impl DeploymentUser {
         let at = format!("restart {}", self.restarts);
         let annotations = json!({"kubectl.kubernetes.io/restartedAt": at});
         let change = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
-        self.rolls(self.requests.patch(PATH, MERGE, &change).await);
+        self.rolls(self.requests.patch(&self.path(), MERGE, &change).await);
     }
 
     /// As `kubectl rollout undo`, to any revision there is; what comes of it is the old template, to the byte.
     async fn undo(&mut self) {
-        let Ok(sets) = self.requests.get(REPLICA_SETS).await else { return };
-        let sets: Vec<&Value> = sets["items"].as_array().into_iter().flatten().collect();
-        if sets.is_empty() {
+        let Ok(history) = self.requests.get(&format!("{ROOT}/{}", self.workload.history())).await else { return };
+        let history: Vec<&Value> = history["items"].as_array().into_iter().flatten().collect();
+        if history.is_empty() {
             return;
         }
-        let set = *self.chance.pick(&sets);
-        let mut template = set["spec"]["template"].clone();
-        if let Some(labels) = template["metadata"]["labels"].as_object_mut() {
-            labels.remove("pod-template-hash");
-        }
-        let revision = set["metadata"]["annotations"][REVISION].as_str().unwrap_or_default();
+        let (revision, template) = self.workload.remembered(self.chance.pick::<&Value>(&history));
         self.log.say(format_args!("user goes back to revision {revision}"));
         let change = json!([{"op": "replace", "path": "/spec/template", "value": template}]);
-        let outcome = self.requests.patch(PATH, JSON_PATCH, &change).await;
-        if let Ok(deployment) = &outcome {
-            let (was, is) = (template.to_string(), deployment["spec"]["template"].to_string());
+        let outcome = self.requests.patch(&self.path(), JSON_PATCH, &change).await;
+        if let Ok(web) = &outcome {
+            let (was, is) = (template.to_string(), web["spec"]["template"].to_string());
             if was != is {
                 self.ledger.accuse(format!("the template of revision {revision} was {was}, and comes back as {is}"));
             }
@@ -179,7 +195,7 @@ impl DeploymentUser {
         let names: Vec<String> = self.ledger.look(|scene| scene.pods.values().map(|pod| pod.meta.name.clone()).collect());
         if !names.is_empty() {
             let name = self.chance.pick(&names);
-            self.answered(self.requests.delete(&format!("{PODS}/{name}")).await);
+            self.answered(self.requests.delete(&format!("{PODS}/{name}"), "Background").await);
         }
     }
 
@@ -193,23 +209,4 @@ impl DeploymentUser {
             self.log.say(format_args!("user is told: {error}"));
         }
     }
-}
-
-/// Any strategy.
-pub(crate) fn strategy(chance: &Chance) -> Value {
-    if chance.hits(150) {
-        return json!({"type": "Recreate", "rollingUpdate": null});
-    }
-    let bounds: [(Value, Value); 8] = [
-        (1.into(), 0.into()),
-        (0.into(), 1.into()),
-        (1.into(), 1.into()),
-        (2.into(), 1.into()),
-        ("25%".into(), "25%".into()),
-        ("100%".into(), 0.into()),
-        (0.into(), "100%".into()),
-        ("50%".into(), "50%".into()),
-    ];
-    let (surge, unavailable) = chance.pick(&bounds);
-    json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}})
 }

@@ -44,8 +44,8 @@ impl Requests {
         self.send(Method::PATCH, path, content_type, change.to_string().into_bytes()).await
     }
 
-    pub(crate) async fn delete(&self, path: &str) -> Result<Value, String> {
-        let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"});
+    pub(crate) async fn delete(&self, path: &str, propagation: &str) -> Result<Value, String> {
+        let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation});
         self.send(Method::DELETE, path, "application/json", options.to_string().into_bytes()).await
     }
 }

@@ -1,16 +1,44 @@
 //! What it means that everything has come to what was asked.
 
 use jiff::Timestamp;
+use serde_json::Value;
 
-use crate::scene::{Deployment, Scene};
+use crate::scene::{Deployment, Pod, Scene, Set};
 
 /// What is not yet as it was asked for.
 pub(super) fn fault(scene: &Scene, now: Timestamp) -> Option<String> {
-    let stray = scene.pods.values().find(|pod| !pod.finished && scene.deployment_of(pod).is_none());
+    let stray =
+        scene.pods.values().find(|pod| !pod.finished && scene.deployment_of(pod).is_none() && scene.set_of(pod).is_none());
     if let Some(pod) = stray {
         return Some(format!("the pod {} belongs to nothing", pod.meta.name));
     }
-    scene.deployments.values().find_map(|deployment| fault_of(scene, deployment, now))
+    let of_deployment = scene.deployments.values().find_map(|deployment| fault_of(scene, deployment, now));
+    of_deployment.or_else(|| scene.sets.values().find_map(|set| fault_of_set(scene, set, now)))
+}
+
+fn fault_of_set(scene: &Scene, set: &Set, now: Timestamp) -> Option<String> {
+    let (name, uid, replicas) = (&set.meta.name, &set.meta.uid, set.replicas);
+    if set.meta.going || !set.observed {
+        return Some(format!("{name} has not been looked at"));
+    }
+    let newest = scene.revisions_of(uid).max_by_key(|revision| revision.number);
+    let newest =
+        newest.filter(|newest| serde_json::from_str(&set.template).is_ok_and(|template: Value| template == newest.template));
+    let Some(newest) = newest else { return Some(format!("the newest revision of {name} is not its template")) };
+    let is_new = |pod: &&Pod| !pod.revision.is_empty() && newest.meta.name.ends_with(&pod.revision);
+    let available = |pod: &&Pod| pod.is_available(set.min_ready_seconds, now);
+    let (all, new) = (scene.pods_of(uid).count(), scene.pods_of(uid).filter(is_new).filter(available).count());
+    if [all, new] != [replicas; 2] {
+        return Some(format!("{name} has {new} available new pods and {all} pods in all, {replicas} are asked for"));
+    }
+    if set.counts != [replicas; 3] {
+        return Some(format!("{name} says {:?} of its {replicas} pods", set.counts));
+    }
+    if !set.daemon && [&set.current, &set.update] != [&newest.meta.name; 2] {
+        return Some(format!("{name} says that it goes from {} to {}", set.current, set.update));
+    }
+    let old = scene.revisions_of(uid).count() - 1;
+    (old > set.history_limit).then(|| format!("{name} keeps {old} old revisions, {} are allowed", set.history_limit))
 }
 
 fn fault_of(scene: &Scene, deployment: &Deployment, now: Timestamp) -> Option<String> {
