@@ -89,6 +89,24 @@ pub fn current() -> Option<Ids> {
     })
 }
 
+/// Paths below `/proc` that something is mounted on, as in a container: in a user namespace the kernel lets nobody mount a `/proc`
+/// then that shows what is covered, and no container can be without one.
+#[must_use]
+pub fn covered_proc() -> Vec<String> {
+    covered(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+}
+
+fn covered(mountinfo: &str) -> Vec<String> {
+    // Directories that are there to be mounted on hide nothing.
+    const EMPTY: [&str; 3] = ["/proc/sys/fs/binfmt_misc", "/proc/fs/nfsd", "/proc/openprom"];
+    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
+    let mut covered: Vec<String> =
+        points.filter(|point| point.starts_with("/proc/") && !EMPTY.contains(point)).map(str::to_owned).collect();
+    covered.sort_unstable();
+    covered.dedup();
+    covered
+}
+
 /// The one mapping that a process may make for itself; it has to give up its other groups for good.
 fn map_one(uid: Uid, gid: Gid) -> io::Result<()> {
     fs::write("/proc/self/setgroups", "deny")?;
@@ -189,6 +207,18 @@ mod tests {
         let text = "ada:100000:65536\n1000:300000:10\n:5:5\nbob:200000:65536\nada:x:1\nada:7:0\n";
         assert_eq!(parse(text, "ada", Uid::from_raw(1000)), [(100_000, 65_536), (300_000, 10)]);
         assert_eq!(parse(text, "", Uid::from_raw(1001)), []);
+    }
+
+    #[test]
+    fn what_covers_parts_of_proc_is_found() {
+        let mountinfo = "\
+            22 29 0:20 / /proc rw,nosuid - proc proc rw\n\
+            33 22 0:30 / /proc/sys/fs/binfmt_misc rw - autofs systemd-1 rw\n\
+            40 22 0:41 / /proc/scsi ro - tmpfs tmpfs ro\n\
+            41 22 0:5 /null /proc/keys rw - devtmpfs udev rw\n\
+            42 22 0:5 /null /proc/keys rw - devtmpfs udev rw\n\
+            43 29 0:42 / /processes rw - tmpfs tmpfs rw\n";
+        assert_eq!(covered(mountinfo), ["/proc/keys", "/proc/scsi"]);
     }
 
     #[test]

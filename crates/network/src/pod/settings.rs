@@ -29,7 +29,9 @@ const REQUIRED: &str = "ipv4/ip_forward";
 pub(super) fn apply() -> io::Result<()> {
     for (name, value) in SETTINGS {
         match fs::write(Path::new("/proc/sys/net").join(name), value) {
-            Err(error) if *name == REQUIRED => return Err(error),
+            Err(error) if *name == REQUIRED => {
+                return Err(io::Error::new(error.kind(), format!("/proc/sys/net/{name} cannot be written: {error}")));
+            }
             Err(error) => warn!(setting = name, %error, "the kernel keeps its own value"),
             Ok(()) => {}
         }

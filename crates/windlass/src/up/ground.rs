@@ -21,6 +21,7 @@ pub(crate) fn prepare(data_dir: &Path) -> Result<(Holder, bool)> {
     }
     clear_up(data_dir)?;
     if user_namespace::is_needed().context("cannot tell what this process may do")? {
+        warn_of_proc();
         let ids = user_namespace::enter().context("cannot run containers without root (`--runtime hollow` runs none)")?;
         warn_of_ids(Some(&ids));
     }
@@ -45,6 +46,16 @@ pub(crate) fn clear_up(data_dir: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn warn_of_proc() {
+    let covered = user_namespace::covered_proc();
+    if !covered.is_empty() {
+        tracing::warn!(
+            covered = covered.join(" "),
+            "parts of /proc are covered on this host, so an ordinary user's containers cannot have a /proc of their own, and do not start"
+        );
+    }
 }
 
 fn warn_of_ids(ids: Option<&Ids>) {

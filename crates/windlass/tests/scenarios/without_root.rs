@@ -183,3 +183,20 @@ fn a_host_without_user_namespaces_is_one_clear_line() {
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(said.contains("user.max_user_namespaces is 0") && said.contains("--runtime hollow"), "{said}");
 }
+
+#[test]
+fn a_host_that_covers_parts_of_proc_is_one_warning() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().display().to_string();
+    // It ends by itself, as it cannot write its kubeconfig; the ground has been looked at by then.
+    let up = format!(
+        "mount -t tmpfs none /proc/acpi || mount -t tmpfs none /proc/fs; chown {USER} {path}; cp {} {path}/windlass; \
+         exec setpriv --reuid={USER} --regid={USER} --clear-groups timeout 60 {path}/windlass up --listen 127.0.0.1:0 --data-dir {path}/data \
+         --write-kubeconfig /nowhere/kubeconfig",
+        env!("CARGO_BIN_EXE_windlass"),
+    );
+    let output = Command::new("unshare").args(["--mount", "sh", "-c", &up]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{said}");
+    assert_eq!(said.lines().filter(|line| line.contains("parts of /proc are covered")).count(), 1, "{said}");
+}
