@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     registry::{Registry, RegistryError, cause},
+    room::Room,
     store::Turns,
 };
 use crate::durable::write_atomically;
@@ -91,6 +92,11 @@ impl Content {
         Ok(Self { blobs, ingest })
     }
 
+    /// Room for more blobs.
+    pub(super) fn room(&self) -> Room {
+        Room::below(&self.ingest)
+    }
+
     pub(crate) fn path(&self, digest: &str) -> Result<PathBuf, ContentError> {
         Ok(self.blobs.join(hex_of(digest)?))
     }
@@ -136,7 +142,8 @@ impl Content {
         }
         let partial = self.ingest.join(hex_of(digest)?);
         let io = |source| ContentError::Io { path: partial.clone(), source };
-        let mut ingest = Ingest { file: File::create(&partial).map_err(io)?, hasher: Sha256::new(), written: 0 };
+        let mut ingest =
+            Ingest { file: File::create(&partial).map_err(io)?, hasher: Sha256::new(), written: 0, room: self.room() };
         let mut wait = FIRST_WAIT;
         for attempt in 1.. {
             match ingest.receive(registry, digest, size, &partial).await {
@@ -167,6 +174,7 @@ struct Ingest {
     file: File,
     hasher: Sha256,
     written: u64,
+    room: Room,
 }
 
 impl Ingest {
@@ -188,6 +196,7 @@ impl Ingest {
             if self.written > size {
                 return Err(ContentError::Size { digest: digest.to_owned(), size });
             }
+            self.room.take(chunk.len() as u64).map_err(io)?;
             self.hasher.update(&chunk);
             // A chunk is at most a few hundred kilobytes into the page cache: not worth a thread change.
             self.file.write_all(&chunk).map_err(io)?;

@@ -11,7 +11,7 @@ use std::{
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
 
-use super::{apply::Applier, content::format_digest, entry::Head};
+use super::{apply::Applier, content::format_digest, entry::Head, room::Room};
 
 /// Bounds on what one layer may unpack to, so that a few kilobytes from a hostile registry cannot fill the disk.
 #[derive(Debug, Clone, Copy)]
@@ -88,7 +88,13 @@ pub(crate) fn unpack(
     let file = BufReader::with_capacity(256 << 10, File::open(blob).map_err(LayerError::Read)?);
     let head_budget = Rc::new(Cell::new(None));
     let inflated = inflate(file).map_err(LayerError::Read)?;
-    let reader = Measured { inner: inflated, hasher: Sha256::new(), left: limits.bytes, head_budget: Rc::clone(&head_budget) };
+    let reader = Measured {
+        inner: inflated,
+        hasher: Sha256::new(),
+        left: limits.bytes,
+        head_budget: Rc::clone(&head_budget),
+        room: Room::below(target),
+    };
     let mut archive = tar::Archive::new(reader);
     let mut applier = Applier::open(target, lowers, limits.bytes)?;
     let limited = |error: io::Error| match error.get_ref().and_then(|e| e.downcast_ref::<OverLimit>()) {
@@ -148,12 +154,15 @@ struct Measured<R> {
     left: u64,
     /// Bytes that may still be read before the next entry is known; `None` while in an entry.
     head_budget: Rc<Cell<Option<u64>>>,
+    /// For what is unpacked, which is about as much as what is read.
+    room: Room,
 }
 
 impl<R: Read> Read for Measured<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.hasher.update(&buffer[..read]);
+        self.room.take(read as u64)?;
         let over = || io::Error::other(OverLimit);
         self.left = self.left.checked_sub(read as u64).ok_or_else(over)?;
         if let Some(budget) = self.head_budget.get() {

@@ -88,7 +88,8 @@ async fn with_config(registry: &Registry, manifest_digest: String, manifest: &Im
     let error = |why: String| PullError::Manifest { digest: manifest_digest.clone(), why };
     let config_digest = manifest.config().digest().to_string();
     let config_bytes = registry.small_blob(&config_digest, MANIFEST_BYTES).await?;
-    let config: ImageConfiguration = serde_json::from_slice(&config_bytes).map_err(|e| error(e.to_string()))?;
+    let config: ImageConfiguration = serde_json::from_slice(&config_bytes)
+        .map_err(|e| PullError::Config { digest: config_digest.clone(), why: e.to_string() })?;
     let layers = layers(manifest.layers(), config.rootfs().diff_ids()).map_err(error)?;
     Ok(Contents { config_digest, config_bytes, config, layers, manifest_digest })
 }

@@ -13,6 +13,7 @@ mod platform;
 mod pull;
 mod record;
 mod registry;
+mod room;
 mod store;
 
 pub use build::{BuildEntry, BuildSource};

@@ -31,13 +31,29 @@ pub enum PullError {
     /// A manifest or a configuration could not be fetched.
     #[error("failed to copy")]
     Registry(#[from] RegistryError),
-    /// A manifest or configuration that makes no sense.
+    /// A manifest that makes no sense.
     #[error("failed to unmarshal manifest {digest}: {why}")]
     Manifest {
         /// Its digest.
         digest: String,
         /// What is wrong with it.
         why: String,
+    },
+    /// A configuration that makes no sense.
+    #[error("failed to unmarshal config {digest}: {why}")]
+    Config {
+        /// Its digest.
+        digest: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The disk is too full for the compressed layers, so that none was fetched.
+    #[error("failed to copy: no space left on device: {wanted} bytes of layers, room for {left}")]
+    NoRoom {
+        /// Bytes to fetch.
+        wanted: u64,
+        /// Bytes that there is room for.
+        left: u64,
     },
     /// An index without an image for this machine.
     #[error("no match for platform in manifest {0}: not found")]
@@ -67,6 +83,11 @@ impl PullError {
             }
             _ => false,
         }
+    }
+
+    /// Whether fetched blobs are of no use to the next attempt, as it was not the registry that failed.
+    fn is_ours(&self) -> bool {
+        matches!(self, Self::Extract { .. } | Self::Io(_) | Self::Content(ContentError::Io { .. }))
     }
 }
 
@@ -101,13 +122,34 @@ impl ImageStore {
         }
         let contents = read(&registry, &resolved.digest, resolved.body).await?;
         let _active = self.active.enter();
+        let kept = self.fetch_and_keep(name, &resolved.digest, &registry, contents).await;
+        if kept.as_ref().is_err_and(PullError::is_ours) {
+            // What came of it would keep a full disk full.
+            self.drop_blobs()?;
+        }
+        kept
+    }
+
+    /// Fetches the layers that are not here, and unpacks them.
+    async fn fetch_and_keep(
+        &self,
+        name: &ImageName,
+        digest: &str,
+        registry: &Registry,
+        contents: Contents,
+    ) -> Result<ImageRecord, PullError> {
         let missing: Vec<_> = contents.layers.iter().filter(|layer| !self.layer_dir(&layer.chain_id).exists()).cloned().collect();
+        let wanted = missing.iter().map(|layer| layer.blob_size).sum();
+        let left = self.content.room().left()?;
+        if left < wanted {
+            return Err(PullError::NoRoom { wanted, left });
+        }
         let mut fetches = Vec::with_capacity(missing.len());
         for layer in &missing {
-            fetches.push(self.content.fetch_once(&self.turns, &registry, &layer.blob_digest, layer.blob_size));
+            fetches.push(self.content.fetch_once(&self.turns, registry, &layer.blob_digest, layer.blob_size));
         }
         futures::stream::iter(fetches).buffer_unordered(PARALLEL).try_collect::<Vec<_>>().await?;
-        self.keep(name, &resolved.digest, &registry, contents).await
+        self.keep(name, digest, registry, contents).await
     }
 
     /// Unpacks what is missing and writes the record.
@@ -145,8 +187,26 @@ impl ImageStore {
 
     /// Unpacks the layers that are not here, each beside its place; all are renamed into place once all are on the disk.
     pub(super) fn unpack_missing(&self, layers: &[LayerSource]) -> Result<(), PullError> {
-        let mut lowers: Vec<PathBuf> = Vec::new();
         let mut ready = Vec::new();
+        let unpacked = self.unpack_beside(layers, &mut ready);
+        if unpacked.is_err() {
+            for (beside, _) in &ready {
+                let _ = fs::remove_dir_all(beside);
+            }
+            return unpacked;
+        }
+        if !ready.is_empty() {
+            nix::unistd::syncfs(fs::File::open(&self.layers)?).map_err(io::Error::from)?;
+        }
+        for (beside, place) in ready {
+            fs::rename(beside, place)?;
+        }
+        Ok(())
+    }
+
+    /// Pushes each layer's directory, and its place, before it is filled.
+    fn unpack_beside(&self, layers: &[LayerSource], ready: &mut Vec<(PathBuf, PathBuf)>) -> Result<(), PullError> {
+        let mut lowers: Vec<PathBuf> = Vec::new();
         for layer in layers {
             let place = self.layer_dir(&layer.chain_id);
             if place.exists() {
@@ -157,18 +217,12 @@ impl ImageStore {
             if beside.exists() {
                 fs::remove_dir_all(&beside)?;
             }
+            ready.push((beside.clone(), place));
             fs::create_dir_all(beside.join("fs"))?;
             let blob = self.content.path(&layer.blob_digest)?;
             unpack(&blob, &layer.diff_id, &beside.join("fs"), &lowers, self.limits)
                 .map_err(|source| PullError::Extract { diff_id: layer.diff_id.clone(), source })?;
             lowers.insert(0, beside.join("fs"));
-            ready.push((beside, place));
-        }
-        if !ready.is_empty() {
-            nix::unistd::syncfs(fs::File::open(&self.layers)?).map_err(io::Error::from)?;
-        }
-        for (beside, place) in ready {
-            fs::rename(beside, place)?;
         }
         Ok(())
     }

@@ -6,6 +6,10 @@ use std::{
     path::PathBuf,
 };
 
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sys::statvfs::statvfs,
+};
 use serde_json::json;
 use windlass_oci::{
     error::chain,
@@ -24,6 +28,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("hostile_layers_are_refused", hostile_layers_are_refused),
     ("index_by_platform", index_by_platform),
     ("names_digests_and_removal", names_digests_and_removal),
+    ("a_full_disk_is_left_as_it_was", a_full_disk_is_left_as_it_was),
     ("a_crash_leaves_no_half_layer", a_crash_leaves_no_half_layer),
 ];
 
@@ -253,6 +258,37 @@ fn names_digests_and_removal() {
         assert_eq!(layers(), 1);
         machine.reopen();
         assert_eq!(machine.runtime.images().list(), [moved]);
+    });
+}
+
+fn a_full_disk_is_left_as_it_was() {
+    run(async {
+        let registry = Registry::start().await;
+        let zeros = "0".repeat(12 << 20);
+        let loose = layer(&[Item::File("zeros", &zeros)]);
+        // Little to fetch and much to unpack, then much to fetch: the middle one of three layers is not compressed.
+        let little = [loose.clone()];
+        registry.push_image("library/unpacked", "1", &little, json!({})).await;
+        let much = [layer(&[Item::File("a", "")]), layer(&[Item::File("b", "")]), loose];
+        registry.push_image("library/fetched", "1", &much, json!({})).await;
+        registry.push_image("library/small", "1", &[layer(&[Item::File("a", "small")])], json!({})).await;
+        let mut machine = Machine::with_mirrors(registry.as_docker_hub());
+        let disk = machine.dir.path().join("disk");
+        fs::create_dir(&disk).unwrap();
+        mount(Some("none"), &disk, Some("tmpfs"), MsFlags::empty(), Some("size=10m")).unwrap();
+        machine.config.data_dir = disk.join("data");
+        machine.reopen();
+        let free = || statvfs(&disk).unwrap().blocks_free();
+        let before = free();
+        for (image, what) in [("unpacked:1", "failed to extract layer"), ("fetched:1", "failed to copy")] {
+            let error = machine.runtime.images().pull(&name(image), &[]).await.unwrap_err();
+            let text = chain(&error);
+            assert!(text.contains(what) && text.contains("no space left on device"), "{text}");
+            assert_eq!(free(), before, "{image}");
+        }
+        // Others still find room.
+        machine.runtime.images().pull(&name("small:1"), &[]).await.unwrap();
+        umount2(&disk, MntFlags::MNT_DETACH).unwrap();
     });
 }
 
