@@ -22,6 +22,10 @@ const MAX_MESSAGE_BYTES: u64 = 4096;
 const MAX_LOG_BYTES: u64 = 2048;
 const MAX_LOG_LINES: usize = 80;
 
+/// What is said of a container whose end nobody saw, as upstream.
+const UNSEEN_EXIT_CODE: i32 = 137;
+const UNSEEN: &str = "ContainerStatusUnknown";
+
 /// Looks at a container that ended.
 pub(crate) async fn inspect(scope: Scope, container: String, id: String) -> Done {
     let found = scope.kubelet.runtime.container(&id).await;
@@ -40,8 +44,8 @@ pub(crate) fn lost(at: jiff::Timestamp) -> Outcome {
     Outcome {
         started_at: None,
         finished_at: at,
-        exit_code: 137,
-        reason: "ContainerStatusUnknown".to_owned(),
+        exit_code: UNSEEN_EXIT_CODE,
+        reason: UNSEEN.to_owned(),
         message: "The container could not be located when the pod was terminated".to_owned(),
     }
 }
@@ -56,6 +60,8 @@ pub(crate) fn state(paths: &Paths, pod: &Pod, found: &Container) -> RunState {
                 (true, _) => "OOMKilled",
                 (false, 0) => "Completed",
                 (false, 128) if !message.is_empty() => "StartError",
+                // The runtime says why it does not know.
+                (false, &UNSEEN_EXIT_CODE) if !message.is_empty() => UNSEEN,
                 _ => "Error",
             };
             let written = termination_message(paths, pod, found, *exit_code);

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     events::Type,
     images::with_sources,
-    pod::field_path,
+    pod::{field_path, name, namespace},
     probes::{Kind, run_hook},
 };
 
@@ -86,7 +86,15 @@ pub(crate) async fn pre_stop(scope: &Scope, container: &Container, id: &str, add
     let done = tokio::time::timeout(limit, run_hook(&target, container, id, hook, limit)).await;
     if let Ok(Err(why)) = done {
         let path = Some(field_path(&scope.pod, &container.name));
-        scope.kubelet.events.pod(&scope.pod, path, Type::Warning, "FailedPreStopHook", format!("PreStopHook failed: {why}"));
+        tracing::warn!(
+            namespace = namespace(&scope.pod),
+            pod = name(&scope.pod),
+            container = container.name,
+            why,
+            "preStop hook failed"
+        );
+        // Not why: a hook's output may hold secrets, which events would show to more people.
+        scope.kubelet.events.pod(&scope.pod, path, Type::Warning, "FailedPreStopHook", "PreStopHook failed");
     }
 }
 

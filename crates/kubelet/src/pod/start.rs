@@ -171,7 +171,16 @@ impl Starting<'_> {
             () = self.scope.cancel.cancelled() => Ok(()),
         };
         let why = done.err()?;
-        self.event(Type::Warning, "FailedPostStartHook", format!("PostStartHook failed: {why}"));
+        let pod = &self.scope.pod;
+        tracing::warn!(
+            namespace = namespace(pod),
+            pod = name(pod),
+            container = self.order.container.name,
+            why,
+            "postStart hook failed"
+        );
+        // Not why: a hook's output may hold secrets, which events would show to more people.
+        self.event(Type::Warning, "FailedPostStartHook", "PostStartHook failed");
         Some("FailedPostStartHook".to_owned())
     }
 

@@ -14,6 +14,11 @@ use super::{
     state::State,
 };
 
+/// Why the end of a container is not known: its shim was killed.
+const SHIM_ENDED: &str = "The container was killed, as the process that watched it ended; how it would have ended is not known";
+/// The same of one that ended while no main process ran.
+const NOT_FOUND: &str = "The container could not be located when the machine was restarted; it used to be running";
+
 impl Inner {
     /// What a shim wrote last; a shim that ended without a word takes its container with it.
     pub(super) fn shim_ended(&self, id: &str) {
@@ -23,7 +28,7 @@ impl Inner {
         let Some(mut state) = State::read(&dir).ok().flatten().or(entry.state) else { return };
         if !matches!(state.phase, Phase::Exited { .. }) {
             tracing::warn!(container = id, "shim ended before its container");
-            self.settle(&dir, &entry.record, &mut state);
+            self.settle(&dir, &entry.record, &mut state, SHIM_ENDED);
         }
         self.set_state(id, state);
         if !already {
@@ -39,12 +44,12 @@ impl Inner {
     }
 
     /// Ends a container whose shim is gone, and writes that down.
-    fn settle(&self, dir: &Path, record: &Record, state: &mut State) {
+    fn settle(&self, dir: &Path, record: &Record, state: &mut State, why: &str) {
         if let Some(init) = state.init.filter(|_| state.is_of_this_boot()) {
             let _ = init.signal(libc::SIGKILL);
         }
         self.cgroups.kill(&record.cgroup);
-        state.end_unseen();
+        state.end_unseen(why);
         if let Err(error) = state.write_durably(dir) {
             tracing::warn!(container = record.id, %error, "the end of the container could not be written down");
         }
@@ -92,7 +97,7 @@ impl Inner {
                     *state = last;
                 }
                 if !matches!(state.phase, Phase::Exited { .. }) {
-                    self.settle(dir, &record, state);
+                    self.settle(dir, &record, state, NOT_FOUND);
                 }
             }
         }

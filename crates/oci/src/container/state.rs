@@ -124,8 +124,8 @@ impl State {
         self.boot_id == boot_id()
     }
 
-    /// Turns a state whose shim is gone into the end of the container.
-    pub(crate) fn end_unseen(&mut self) {
+    /// Turns a state whose shim is gone into the end of the container; `why` nobody saw it.
+    pub(crate) fn end_unseen(&mut self, why: &str) {
         let now = Timestamp::now();
         let started_at = match self.phase {
             Phase::Created => now,
@@ -137,7 +137,7 @@ impl State {
             finished_at: now,
             exit_code: UNKNOWN_EXIT_CODE,
             oom_killed: false,
-            message: "The container could not be located when the machine was restarted".to_owned(),
+            message: why.to_owned(),
         };
     }
 }

@@ -71,4 +71,5 @@ scripts! { &[],
     w5_two_step_database: "w5-two-step-database",
     x1_streams: "x1-streams",
     x2_confined: "x2-confined",
+    x3_hooks_and_ends: "x3-hooks-and-ends",
 }
