@@ -19,6 +19,10 @@ use crate::{
 /// Between two looks at the pod's connections. The kernel tells nobody when one ends.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// Looks in a row that find none. A connection may be on its way when the last route goes: the kernel has chosen the pod, and on a
+/// busy machine the packet reaches it some milliseconds later, where nothing must have closed the port by then.
+const QUIET_LOOKS: u32 = 2;
+
 /// Asks for a pod that stays to be taken out of every route; that it is not ready has been said before, or is about to be.
 ///
 /// The question is a condition of the pod: `False` here, `True` by whoever routes once no route leads there, and away with the
@@ -54,8 +58,13 @@ pub(crate) async fn unrouted(mut pod: watch::Receiver<Arc<Pod>>, deadlines: &Dea
 pub(crate) async fn drained(scope: &Scope, netns: Option<&Path>, deadlines: &Deadlines) {
     let Some(netns) = netns else { return };
     let idle = async {
+        let mut quiet = 0;
         // What cannot be counted is not waited for.
-        while matches!(scope.kubelet.network.connections(netns).await, Ok(1..)) {
+        while let Ok(connections) = scope.kubelet.network.connections(netns).await {
+            quiet = if connections == 0 { quiet + 1 } else { 0 };
+            if quiet == QUIET_LOOKS {
+                return;
+            }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     };
