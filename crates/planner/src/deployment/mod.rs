@@ -167,14 +167,14 @@ pub fn plan(snapshot: &Snapshot<'_>, now: Timestamp) -> Plan {
     rollout.note_pause();
     if settings::paused(deployment) {
         rollout.sync_revision(false);
-        rollout.scale();
+        rollout.scale(snapshot.running_pods);
         rollout.prune_history();
         rollout.waiting.push(WaitingOn::Paused);
         return rollout.finish(Progress::Counted);
     }
     if rollout.is_scaling_event() {
         rollout.sync_revision(false);
-        if rollout.scale() {
+        if rollout.scale(snapshot.running_pods) {
             return rollout.finish(Progress::Counted);
         }
     }

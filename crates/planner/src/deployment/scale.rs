@@ -1,6 +1,6 @@
 //! `spec.replicas` changed: how the change is shared out among the ReplicaSets.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use windlass_api::names::{ANNOTATION_DESIRED_REPLICAS, ANNOTATION_MAX_REPLICAS};
@@ -17,11 +17,11 @@ impl Rollout<'_> {
     }
 
     /// Sizes the ReplicaSets for the present `spec.replicas`, without rolling; `false` if only rolling can bring it about.
-    pub(super) fn scale(&mut self) -> bool {
+    pub(super) fn scale(&mut self, running_pods: &BTreeMap<String, usize>) -> bool {
         let deployment = self.deployment;
         let replicas = settings::replicas(deployment);
         let only = self.active_or_latest().map(|member| member.name().to_owned());
-        let free = self.free(only.as_deref());
+        let free = if self.would_run_beside(only.as_deref(), running_pods) { 0 } else { self.free(only.as_deref()) };
         if let Some(only) = self.active_or_latest() {
             // It grows as far as pods that others have not deleted yet leave room.
             let room = only.size().saturating_add(free);
@@ -40,6 +40,13 @@ impl Rollout<'_> {
             return true;
         }
         false
+    }
+
+    /// Whether what `only` grew by would run beside pods of others, which Recreate promises not to happen.
+    fn would_run_beside(&self, only: Option<&str>, running_pods: &BTreeMap<String, usize>) -> bool {
+        let mut others = self.members().filter(|member| Some(member.name()) != only);
+        !settings::is_rolling_update(self.deployment)
+            && others.any(|member| running_pods.get(member.uid()).is_some_and(|pods| *pods > 0))
     }
 
     /// Most pods that may exist.
@@ -141,7 +148,7 @@ fn number(member: &Member, annotation: &str) -> Option<i32> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, sync::Arc};
+    use std::sync::Arc;
 
     use k8s_openapi::api::apps::v1::ReplicaSet;
     use proptest::prelude::*;

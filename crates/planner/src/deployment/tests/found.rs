@@ -56,3 +56,28 @@ fn a_replica_set_does_not_grow_while_another_may_have_pods_that_nobody_has_count
     world.settle();
     assert_eq!(world.active(), 4);
 }
+
+/// A rollout that had become Recreate on the way was paused, and the new ReplicaSet grew while old pods were on their way out.
+#[test]
+fn under_recreate_a_pause_lets_nothing_grow_beside_old_pods() {
+    let mut world = World::new(web(3, json!({})));
+    world.settle();
+    let old = world.replica_sets.keys().next().unwrap().clone();
+    world.set_image("v2");
+    world.sync_deployment();
+    let new = world.replica_sets.keys().find(|name| **name != old).unwrap().clone();
+    world.sync_replica_set(&new);
+    world.sync_replica_set(&new);
+    world.deployment.spec.as_mut().unwrap().strategy = serde_json::from_value(json!({"type": "Recreate"})).unwrap();
+    world.changed();
+    world.sync_deployment();
+    world.sync_replica_set(&old);
+    world.sync_replica_set(&old);
+    world.deployment.spec.as_mut().unwrap().paused = Some(true);
+    world.changed();
+    world.sync_deployment();
+    let sizes: Vec<i32> = [&old, &new].map(|name| replica_set::replicas(&world.replica_sets[name])).to_vec();
+    assert_eq!((sizes, world.pods.len()), (vec![0, 1], 4), "three old pods are on their way out");
+    world.settle();
+    assert_eq!((world.active(), world.pods.len()), (3, 3));
+}
