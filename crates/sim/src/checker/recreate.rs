@@ -5,6 +5,8 @@
 //! everything ([`Known`]), and whose template has changed but once since: what they began for another template or
 //! another strategy cannot be undone by changing one's mind.
 //!
+//! A ReplicaSet that had pods when the template or the strategy changed replaces those that it loses: that is no new one either.
+//!
 //! [`Known`]: super::Known
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -16,6 +18,8 @@ use crate::scene::{Change, Deployment};
 #[derive(Debug, Default)]
 pub(crate) struct Recreate {
     asked: BTreeMap<String, Vec<Asked>>,
+    /// By uid of a ReplicaSet: the size that it has had ever since.
+    kept: BTreeMap<String, usize>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -46,14 +50,28 @@ impl Checker for Recreate {
             self.asked.remove(uid);
             self.note(&known.deployment);
         }
-        if let Change::Deployment(_, Some(deployment)) = moment.change {
-            self.note(deployment);
+        match moment.change {
+            Change::Deployment(before, Some(deployment)) => {
+                self.note(deployment);
+                let asks = |deployment: &Deployment| (Arc::clone(&deployment.template), deployment.recreate);
+                if before.as_ref().map(asks) != Some(asks(deployment)) {
+                    let sets = scene.replica_sets_of(&deployment.meta.uid);
+                    self.kept.extend(sets.map(|set| (set.meta.uid.clone(), set.size)));
+                }
+            }
+            Change::ReplicaSet(_, Some(set)) => {
+                let kept = self.kept.entry(set.meta.uid.clone()).or_insert(0);
+                *kept = set.size.min(*kept);
+            }
+            _ => {}
         }
         let Change::Pod(None, Some(pod)) = moment.change else { return Ok(()) };
         let Some(deployment) = scene.deployment_of(pod).filter(|deployment| self.holds_for(deployment)) else { return Ok(()) };
         let (new, old): (Vec<_>, Vec<_>) =
             scene.replica_sets_of(&deployment.meta.uid).partition(|set| set.template == deployment.template);
-        if !new.iter().any(|set| pod.meta.is_owned_by(&set.meta.uid)) {
+        let Some(owner) = new.iter().find(|set| pod.meta.is_owned_by(&set.meta.uid)) else { return Ok(()) };
+        let active = scene.pods_of(&owner.meta.uid).filter(|pod| pod.is_active()).count();
+        if active <= self.kept.get(&owner.meta.uid).copied().unwrap_or(0) {
             return Ok(());
         }
         let old: usize = old.iter().map(|set| scene.pods_of(&set.meta.uid).filter(|pod| !pod.finished).count()).sum();

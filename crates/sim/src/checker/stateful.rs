@@ -91,7 +91,7 @@ impl Stateful {
         let allowed = sets.iter().map(|set| set.max_unavailable).max().unwrap_or(0);
         let others = (0..replicas).filter(|other| *other != number).map(|other| name(set, other));
         let down = others.filter(|name| !self.views.may_serve(name, shortest, moment.now)).count();
-        let costs = usize::from(!self.views.may_fail(&pod.meta.name, longest, moment.now));
+        let costs = usize::from(!self.views.may_fail(&pod.meta.name, longest));
         if costs > 0 && down + costs > allowed {
             return Err(format!("{} is taken while {down} others are down, {allowed} may be", pod.meta.name));
         }

@@ -17,6 +17,8 @@ use crate::{
 pub(crate) struct Views {
     sets: BTreeMap<String, Vec<Set>>,
     pods: BTreeMap<String, Vec<Option<Pod>>>,
+    /// When they last knew everything: what has become available by time alone since then, they may have decided about before.
+    since: Timestamp,
 }
 
 fn only_last<T>(views: &mut Vec<T>) {
@@ -27,6 +29,7 @@ impl Views {
     /// To be called before a change is judged.
     pub(crate) fn begin(&mut self, moment: &Moment<'_>) {
         if moment.all_heard {
+            self.since = moment.now;
             self.sets.values_mut().for_each(only_last);
             self.pods.values_mut().for_each(only_last);
         }
@@ -67,8 +70,8 @@ impl Views {
     }
 
     /// Whether a pod may be taken not to be available.
-    pub(crate) fn may_fail(&self, name: &str, min_ready_seconds: i64, now: Timestamp) -> bool {
-        self.of_pod(name).iter().any(|pod| pod.as_ref().is_none_or(|pod| !pod.is_available(min_ready_seconds, now)))
+    pub(crate) fn may_fail(&self, name: &str, min_ready_seconds: i64) -> bool {
+        self.of_pod(name).iter().any(|pod| pod.as_ref().is_none_or(|pod| !pod.is_available(min_ready_seconds, self.since)))
     }
 
     /// Names of pods of an owner that may be there.
