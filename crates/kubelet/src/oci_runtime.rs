@@ -263,6 +263,7 @@ fn container_spec(config: ContainerConfig) -> Result<oci::ContainerSpec, Error> 
         stdin: config.stdin,
         stdin_once: config.stdin_once,
         tty: config.tty,
+        pid_of: config.pid_of,
         note,
     })
 }

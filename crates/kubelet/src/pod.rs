@@ -13,11 +13,12 @@ mod stop;
 mod unroute;
 mod worker;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodStatus};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use windlass_planner::pod::ephemeral::ephemeral;
 
 pub(crate) use self::{adopt::Existing, container_config::note::GRACE_SECONDS as GRACE_NOTE, worker::Worker};
 
@@ -57,18 +58,31 @@ pub(crate) fn namespace(pod: &Pod) -> &str {
     pod.metadata.namespace.as_deref().unwrap_or("default")
 }
 
-/// All containers of a pod, init containers first, each with whether it is one.
-pub(crate) fn containers(pod: &Pod) -> impl DoubleEndedIterator<Item = (&Container, bool)> {
-    let init = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten()).map(|container| (container, true));
-    init.chain(pod.spec.iter().flat_map(|spec| &spec.containers).map(|container| (container, false)))
+/// All containers of a pod, init containers first and ephemeral ones last, each with whether it is an init container.
+pub(crate) fn containers(pod: &Pod) -> impl DoubleEndedIterator<Item = (Cow<'_, Container>, bool)> {
+    let init = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten()).map(|init| (Cow::Borrowed(init), true));
+    let main = pod.spec.iter().flat_map(|spec| &spec.containers).map(|main| (Cow::Borrowed(main), false));
+    init.chain(main).chain(pod.spec.iter().flat_map(ephemeral).map(|container| (Cow::Owned(container), false)))
 }
 
-pub(crate) fn container<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
+pub(crate) fn container<'a>(pod: &'a Pod, name: &str) -> Option<Cow<'a, Container>> {
     containers(pod).map(|(container, _)| container).find(|container| container.name == name)
+}
+
+/// The statuses of all containers of a pod.
+pub(crate) fn statuses(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {
+    let lists = [&status.init_container_statuses, &status.container_statuses, &status.ephemeral_container_statuses];
+    lists.into_iter().flatten().flatten()
 }
 
 /// Path of a container in the spec, as events name it.
 pub(crate) fn field_path(pod: &Pod, name: &str) -> String {
     let is_init = containers(pod).any(|(container, is_init)| is_init && container.name == name);
-    if is_init { format!("spec.initContainers{{{name}}}") } else { format!("spec.containers{{{name}}}") }
+    let is_ephemeral = pod.spec.iter().flat_map(ephemeral).any(|container| container.name == name);
+    let list = match (is_init, is_ephemeral) {
+        (true, _) => "initContainers",
+        (false, true) => "ephemeralContainers",
+        (false, false) => "containers",
+    };
+    format!("spec.{list}{{{name}}}")
 }

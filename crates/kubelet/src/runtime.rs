@@ -173,6 +173,9 @@ pub struct ContainerConfig {
     pub stdin_once: bool,
     /// Give it a terminal.
     pub tty: bool,
+    /// Id of the container whose process namespace it joins, where the pod does not share one anyhow.
+    #[serde(default)]
+    pub pid_of: Option<String>,
     /// Kept with the container and given back by `list`: the kubelet's own notes (a hash of the spec, say).
     pub annotations: BTreeMap<String, String>,
 }

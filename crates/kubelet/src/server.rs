@@ -93,7 +93,7 @@ async fn container_logs(
 /// Ends when the container's run of that number is over, or its pod is gone.
 async fn run_ended(mut status: watch::Receiver<Arc<PodStatus>>, container: String, attempt: u32) {
     let is_over = |status: &Arc<PodStatus>| {
-        let mut statuses = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+        let mut statuses = pod::statuses(status);
         let runs = |status: &ContainerStatus| {
             status.state.as_ref().is_some_and(|state| state.running.is_some())
                 && u32::try_from(status.restart_count) == Ok(attempt)

@@ -5,6 +5,7 @@
 pub mod backoff;
 pub mod conditions;
 mod container_status;
+pub mod ephemeral;
 pub mod expand;
 #[cfg(test)]
 mod fixture;

@@ -2,13 +2,14 @@
 
 use k8s_openapi::api::core::v1::{ContainerStatus, PodStatus};
 
+use crate::pod::statuses;
+
 /// The number of the run whose log is asked for.
 ///
 /// # Errors
 /// Why there is none, in upstream's words.
 pub(crate) fn choose(status: &PodStatus, pod: &str, container: &str, previous: bool) -> Result<u32, String> {
-    let statuses = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
-    let found = statuses.into_iter().find(|status| status.name == container);
+    let found = statuses(status).find(|status| status.name == container);
     let status = found.ok_or_else(|| format!("container \"{container}\" in pod \"{pod}\" is not available"))?;
     let (state, last) = (status.state.clone().unwrap_or_default(), status.last_state.clone().unwrap_or_default());
     let waits = state.running.is_none() && state.terminated.is_none();

@@ -9,7 +9,7 @@ use windlass_planner::pod::{self as planner, Observed, Outcome, Run, RunState, b
 use super::{container_config::note, ended};
 use crate::{
     paths::Paths,
-    pod::containers,
+    pod::{containers, statuses},
     runtime::{Container, Sandbox},
 };
 
@@ -37,14 +37,12 @@ pub(crate) fn observe(pod: &Pod, existing: &Existing, paths: &Paths, now: Timest
     let status = pod.status.as_ref();
     let mut observed =
         Observed { started_at: status.and_then(|status| status.start_time.clone()).map(|time| time.0), ..Observed::default() };
-    let said = status
-        .into_iter()
-        .flat_map(|status| status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten()));
+    let said = status.into_iter().flat_map(statuses);
     let said: BTreeMap<&str, &ContainerStatus> = said.map(|status| (status.name.as_str(), status)).collect();
     let sandbox_id = existing.sandbox().map(|sandbox| sandbox.id.as_str());
     for (spec, _) in containers(pod) {
         let said = said.get(spec.name.as_str()).copied();
-        let known = from_runtime(pod, existing, spec, sandbox_id, said, paths, now).or_else(|| from_api(said?, now));
+        let known = from_runtime(pod, existing, &spec, sandbox_id, said, paths, now).or_else(|| from_api(said?, now));
         if let Some(known) = known {
             observed.containers.insert(spec.name.clone(), known);
         }

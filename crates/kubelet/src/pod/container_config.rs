@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodSecurityContext, SecurityCon
 use sha2::{Digest, Sha256};
 use windlass_planner::pod::{backoff::Backoff, expand::expand, resources, restart::pod_reference, stop};
 
-use super::operation::Scope;
+use super::{operation::Scope, start::Target};
 use crate::{
     env::{self, Facts},
     files,
@@ -48,6 +48,8 @@ pub(crate) enum Error {
         #[source]
         source: io::Error,
     },
+    #[error("unable to find target container {0:?}")]
+    NoTarget(String),
     #[error("couldn't find volume \"{0}\"")]
     NoVolume(String),
     #[error("couldn't write {path}: {source}", path = path.display())]
@@ -68,6 +70,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) objects: &'a HashMap<Key, Arc<Data>>,
     pub(crate) services: &'a [Arc<Service>],
     pub(crate) backoff: Backoff,
+    pub(crate) target: Option<&'a Target>,
 }
 
 /// Hash of the parts of the spec that need a new container when they change; all others are immutable in a running pod.
@@ -129,6 +132,7 @@ pub(crate) fn build(scope: &Scope, parts: &Parts<'_>) -> Result<ContainerConfig,
         stdin: container.stdin.unwrap_or(false),
         stdin_once: container.stdin_once.unwrap_or(false),
         tty: container.tty.unwrap_or(false),
+        pid_of: parts.target.map(|target| target.id.clone().ok_or_else(|| Error::NoTarget(target.name.clone()))).transpose()?,
         annotations: notes(pod, container, parts),
         env,
     })

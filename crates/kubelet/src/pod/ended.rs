@@ -79,8 +79,8 @@ pub(crate) fn state(paths: &Paths, pod: &Pod, found: &Container) -> RunState {
 fn termination_message(paths: &Paths, pod: &Pod, found: &Container, exit_code: i32) -> String {
     let config = &found.config;
     let written = read_start(&paths.termination_log(uid(pod), &config.name, config.attempt)).unwrap_or_default();
-    let policy = container(pod, &config.name).and_then(|container| container.termination_message_policy.as_deref());
-    if !written.is_empty() || exit_code == 0 || policy != Some("FallbackToLogsOnError") {
+    let policy = container(pod, &config.name).and_then(|container| container.termination_message_policy.clone());
+    if !written.is_empty() || exit_code == 0 || policy.as_deref() != Some("FallbackToLogsOnError") {
         return written;
     }
     log_end(&config.log_path).unwrap_or_default()

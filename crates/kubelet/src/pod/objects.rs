@@ -32,7 +32,7 @@ impl PodObjects {
             secrets.iter().map(|secret| (Kind::Secret, namespace.to_owned(), secret.name.clone())).collect();
         let mut keys: Vec<Key> = pull_secrets.clone();
         keys.extend(volumes.iter().flat_map(|volume| payload::references(namespace, volume)));
-        keys.extend(containers(pod).flat_map(|(container, _)| env::references(namespace, container)));
+        keys.extend(containers(pod).flat_map(|(container, _)| env::references(namespace, &container)));
         let changed = Arc::new(Notify::new());
         let mut watched = HashMap::new();
         for key in keys {

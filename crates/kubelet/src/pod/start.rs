@@ -42,6 +42,16 @@ pub(crate) struct Order {
     pub(crate) pull_pause_seconds: i64,
     /// A container of this attempt that was made but not started.
     pub(crate) made: Option<String>,
+    /// Whose processes it sees, if it is an ephemeral container that says so.
+    pub(crate) target: Option<Target>,
+}
+
+/// The container that another one looks at.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    /// Id of its run, while it runs.
+    pub(crate) id: Option<String>,
 }
 
 /// Starts the container that `order` names.
@@ -136,6 +146,7 @@ impl Starting<'_> {
             objects: &objects,
             services: &services,
             backoff: self.order.backoff,
+            target: self.order.target.as_ref(),
         };
         let config = container_config::build(self.scope, &parts).map_err(|error| config_error(error.to_string()))?;
         kubelet.runtime.create_container(&self.order.sandbox_id, config).await.map_err(|error| {

@@ -94,10 +94,11 @@ impl Descent {
             unroute::drained(&self.scope, netns, deadlines).await;
         }
         let is_main = |container: &Container, is_init: bool| !(is_init && is_sidecar(container));
-        let mains = containers(&self.scope.pod).filter(|(container, is_init)| is_main(container, *is_init));
+        let all: Vec<_> = containers(&self.scope.pod).collect();
+        let mains = all.iter().filter(|(container, is_init)| is_main(container, *is_init));
         join_all(mains.map(|(container, _)| self.stop(container, deadlines))).await;
         // Sidecars serve the others to the end, and those that were started first serve the later ones.
-        let sidecars = containers(&self.scope.pod).rev().filter(|(container, is_init)| !is_main(container, *is_init));
+        let sidecars = all.iter().rev().filter(|(container, is_init)| !is_main(container, *is_init));
         for (sidecar, _) in sidecars {
             self.stop(sidecar, deadlines).await;
         }

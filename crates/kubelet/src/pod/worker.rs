@@ -5,6 +5,7 @@ mod back_off;
 mod down;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
@@ -17,7 +18,7 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
-use windlass_planner::pod::{self as planner, Action, KillReason, Observed, Sandbox as SandboxState, observed};
+use windlass_planner::pod::{self as planner, Action, KillReason, Observed, Sandbox as SandboxState, ephemeral, observed};
 
 use super::{
     Handle, INBOX, Message,
@@ -228,7 +229,7 @@ impl Worker {
     }
 
     fn start(&mut self, name: &str, attempt: u32) {
-        let Some(spec) = container(&self.pod, name).cloned() else { return };
+        let Some(spec) = container(&self.pod, name).map(Cow::into_owned) else { return };
         let Some(sandbox) = self.sandbox.as_ref().map(|sandbox| sandbox.id.clone()) else { return };
         let now = Timestamp::now();
         let known = self.known(name);
@@ -252,12 +253,20 @@ impl Worker {
             backoff,
             pull_pause_seconds,
             made,
+            target: self.target(name),
         };
         self.operations.spawn(start::start(self.scope(), order));
     }
 
+    /// Whose processes an ephemeral container sees.
+    fn target(&self, name: &str) -> Option<start::Target> {
+        let target = ephemeral::target(self.pod.spec.as_ref()?, name)?;
+        let run = self.observed.containers.get(target).and_then(|known| known.running());
+        Some(start::Target { name: target.to_owned(), id: run.map(|run| run.id.clone()) })
+    }
+
     fn kill(&mut self, name: &str, reason: KillReason) {
-        let Some(spec) = container(&self.pod, name).cloned() else { return };
+        let Some(spec) = container(&self.pod, name).map(Cow::into_owned) else { return };
         let Some(id) = self.observed.containers.get(name).and_then(|known| known.running()).map(|run| run.id.clone()) else {
             return;
         };
@@ -281,7 +290,7 @@ impl Worker {
     }
 
     fn start_probes(&mut self, name: &str) {
-        let Some(spec) = container(&self.pod, name).cloned() else { return };
+        let Some(spec) = container(&self.pod, name).map(Cow::into_owned) else { return };
         let known = self.known(name);
         let Some(run) = known.running().cloned() else { return };
         let is_started = known.started;
@@ -383,5 +392,5 @@ impl Worker {
 }
 
 fn hashes(pod: &Pod) -> BTreeMap<String, String> {
-    containers(pod).map(|(container, _)| (container.name.clone(), spec_hash(container))).collect()
+    containers(pod).map(|(container, _)| (container.name.clone(), spec_hash(&container))).collect()
 }

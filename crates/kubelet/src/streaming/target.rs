@@ -56,12 +56,8 @@ impl Target {
 
     /// Id of the container of that name that runs.
     pub(super) fn container(&self, name: &str) -> Result<String, Error> {
-        let status = &self.status;
-        let lists = [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
-        let mut running =
-            lists.into_iter().flatten().flatten().filter(|container| {
-                container.name == name && container.state.as_ref().is_some_and(|state| state.running.is_some())
-            });
+        let mut running = pod::statuses(&self.status)
+            .filter(|container| container.name == name && container.state.as_ref().is_some_and(|state| state.running.is_some()));
         let id = running.next().and_then(|container| container.container_id.as_deref());
         let id = id.map(|id| id.split_once("://").map_or(id, |(_, id)| id).to_owned());
         id.ok_or_else(|| Error::NoContainer(name.to_owned()))

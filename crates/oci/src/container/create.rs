@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io::{self, Read as _},
     os::unix::process::CommandExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
 };
@@ -69,6 +69,13 @@ impl Inner {
         Ok(container)
     }
 
+    /// File of the process namespace of a container that runs.
+    fn pid_namespace(&self, id: &str) -> Result<PathBuf, RuntimeError> {
+        let init = self.entry(id)?.state.and_then(|state| state.init);
+        let init = init.ok_or_else(|| RuntimeError::Start(format!("container {id} does not run")))?;
+        Ok(PathBuf::from(format!("/proc/{}/ns/pid", init.pid)))
+    }
+
     fn create_in(&self, dir: &Path, id: &str, sandbox: &Sandbox, spec: ContainerSpec) -> Result<Record, RuntimeError> {
         let io = |source| RuntimeError::Io { doing: "failed to create container".to_owned(), source };
         let (image, layers) = self.images.pin(id, &spec.image_id)?;
@@ -77,7 +84,10 @@ impl Inner {
         let ids = IdMap::current().map_err(io)?;
         ids.check(user.uid, user.gid).map_err(RuntimeError::Start)?;
         let cgroup = format!("{}/{id}", self.cgroup_of(sandbox));
-        let joined = sandbox.joined(self.config.host_netns.as_deref());
+        let mut joined = sandbox.joined(self.config.host_netns.as_deref());
+        if let Some(other) = spec.pid_of.as_deref().filter(|_| joined.pid.is_none()) {
+            joined.pid = Some(self.pid_namespace(other)?);
+        }
         let inputs = Inputs {
             spec: &spec,
             image: &image.config,

@@ -137,6 +137,9 @@ pub struct ContainerSpec {
     pub stdin_once: bool,
     /// Give it a terminal.
     pub tty: bool,
+    /// Id of the container whose process namespace it joins, where the sandbox does not share one anyhow.
+    #[serde(default)]
+    pub pid_of: Option<String>,
     /// Kept and given back as it is.
     pub note: String,
 }

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container as Spec, Pod, PodSpec};
 
 use super::{
+    ephemeral::{self, ephemeral},
     observed::{Container, Observed, Sandbox},
     restart::{self, Next, is_sidecar},
 };
@@ -42,7 +43,7 @@ pub enum KillReason {
     Condemned(String),
     /// Its image was changed.
     Changed,
-    /// A sidecar whose pod has done its work.
+    /// A sidecar or ephemeral container whose pod has done its work.
     Done,
 }
 
@@ -77,6 +78,8 @@ pub fn plan(pod: &Pod, observed: &Observed, hashes: &BTreeMap<String, String>, n
         {
             plan.actions.push(Action::Release);
         }
+        let ephemeral = ephemeral::running(spec, observed);
+        plan.actions.extend(ephemeral.map(|container| Action::Kill { container, reason: KillReason::Done }));
         stop_sidecars(spec, observed, &mut plan);
         return plan;
     }
@@ -144,6 +147,7 @@ struct Containers<'a> {
 impl Containers<'_> {
     fn plan(&mut self) {
         self.kill_the_condemned();
+        self.start_ephemeral_containers();
         let init_done = self.start_init_containers();
         if init_done {
             for container in &self.spec.containers {
@@ -156,6 +160,15 @@ impl Containers<'_> {
 
     fn known(&self, container: &Spec) -> Container {
         self.observed.containers.get(&container.name).cloned().unwrap_or_default()
+    }
+
+    /// Each once, whatever becomes of the others: they are there to find out why those do not start.
+    fn start_ephemeral_containers(&mut self) {
+        for container in ephemeral(self.spec) {
+            if self.known(&container).outcome().is_none() {
+                self.start(&container, false);
+            }
+        }
     }
 
     fn kill_the_condemned(&mut self) {

@@ -9,6 +9,7 @@ use k8s_openapi::{
 use super::{
     conditions,
     container_status::container_status,
+    ephemeral::ephemeral,
     observed::{Container, Observed},
     plan::is_over,
     resources,
@@ -42,10 +43,23 @@ pub fn status(pod: &Pod, observed: &Observed, previous: &PodStatus, now: Timesta
         start_time: observed.started_at.map(Time).or_else(|| previous.start_time.clone()),
         init_container_statuses: spec.init_containers.as_ref().and_then(|containers| non_empty(statuses(containers, true))),
         container_statuses: Some(statuses(&spec.containers, false)),
+        ephemeral_container_statuses: non_empty(ephemeral_statuses(pod, spec, observed, now)),
         qos_class: Some(resources::qos(spec).name().to_owned()),
         observed_generation: pod.metadata.generation,
         ..PodStatus::default()
     }
+}
+
+/// Ephemeral containers are never ready, as nothing is routed to them, and do not come back.
+fn ephemeral_statuses(pod: &Pod, spec: &PodSpec, observed: &Observed, now: Timestamp) -> Vec<ContainerStatus> {
+    let once =
+        PodSpec { restart_policy: Some("Never".to_owned()), init_containers: spec.init_containers.clone(), ..PodSpec::default() };
+    let status = |container: Spec| ContainerStatus {
+        ready: false,
+        started: None,
+        ..container_status(pod, &once, &container, false, observed, now)
+    };
+    ephemeral(spec).map(status).collect()
 }
 
 fn non_empty<T>(list: Vec<T>) -> Option<Vec<T>> {

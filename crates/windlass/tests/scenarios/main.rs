@@ -72,4 +72,5 @@ scripts! { &[],
     x1_streams: "x1-streams",
     x2_confined: "x2-confined",
     x3_hooks_and_ends: "x3-hooks-and-ends",
+    x4_debug: "x4-debug",
 }

@@ -94,8 +94,8 @@ impl Worker {
 
     fn is_started(&mut self, container_name: &str, started: Started) {
         let spec = container(&self.pod, container_name);
-        let has_startup_probe = spec.is_some_and(|spec| spec.startup_probe.is_some());
-        let has_readiness_probe = spec.is_some_and(|spec| spec.readiness_probe.is_some());
+        let has_startup_probe = spec.as_ref().is_some_and(|spec| spec.startup_probe.is_some());
+        let has_readiness_probe = spec.as_ref().is_some_and(|spec| spec.readiness_probe.is_some());
         let id = started.run.id.clone();
         let has_ended = started.run.outcome().is_some();
         self.put_run(container_name, started.run);

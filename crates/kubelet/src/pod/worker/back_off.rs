@@ -6,13 +6,13 @@ use windlass_planner::pod::observed;
 use super::Worker;
 use crate::{
     events::Type,
-    pod::{field_path, name, namespace, uid},
+    pod::{field_path, name, namespace, statuses, uid},
 };
 
 impl Worker {
     /// An event for each container that began to wait for its next attempt.
     pub(super) fn tell_of_back_off(&mut self, status: &PodStatus) {
-        for container in status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten()) {
+        for container in statuses(status) {
             let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
             let reason = waiting.and_then(|waiting| waiting.reason.clone()).unwrap_or_default();
             if self.told.insert(container.name.clone(), reason.clone()).is_some_and(|told| told == reason) {

@@ -236,3 +236,44 @@ fn a_deadline_ends_the_pod() {
     "#]],
     );
 }
+
+#[test]
+fn an_ephemeral_container_starts_once_whatever_the_others_do() {
+    let pod = pod(json!({
+        "initContainers": [{ "name": "first", "image": "a" }],
+        "containers": [{ "name": "web", "image": "b" }],
+        "ephemeralContainers": [{ "name": "look", "image": "c", "targetContainerName": "web" }],
+    }));
+    let first = || ("first", failed("ErrImagePull", "no", 95, 200));
+    check(
+        &pod,
+        &ready([first()]),
+        &expect![[r#"
+            Start { container: "look", attempt: 0 }
+            wake at 200
+        "#]],
+    );
+    check(
+        &pod,
+        &ready([first(), ("look", exited(0, 4, 99, 10))]),
+        &expect![[r#"
+            wake at 200
+        "#]],
+    );
+    // A pod that has ended takes it along.
+    let over = pod_that_ends();
+    check(
+        &over,
+        &ready([("web", exited(0, 0, 99, 10)), ("look", running(0))]),
+        &expect![[r#"
+        Kill { container: "look", reason: Done }
+    "#]],
+    );
+    assert_eq!(crate::pod::ephemeral::target(pod.spec.as_ref().unwrap(), "look"), Some("web"));
+}
+
+fn pod_that_ends() -> Pod {
+    pod(json!({
+        "restartPolicy": "Never", "containers": [{ "name": "web", "image": "b" }], "ephemeralContainers": [{ "name": "look" }],
+    }))
+}
