@@ -76,7 +76,7 @@ pub enum Reason {
 pub enum WaitingOn {
     /// ReplicaSets change hands first.
     Ownership,
-    /// The ReplicaSet controller has not seen the last resize of this one.
+    /// The ReplicaSet controller has not seen the last resize of this one, or has not taken away all that is too many.
     ReplicaSetObserved {
         /// Its name.
         name: String,

@@ -22,9 +22,12 @@ impl Rollout<'_> {
         if size >= replicas {
             return;
         }
-        // Without these figures nobody knows how many pods there are; the answer is milliseconds away.
-        let unseen: Vec<String> =
-            self.members().filter(|member| !member.observed()).map(|member| member.name().to_owned()).collect();
+        // Without these figures nobody knows how many pods there are; the answer is milliseconds away. And pods that the new ReplicaSet
+        // was told to give up before are still among those that it says are available: grown now, it would be thought to have them.
+        let shrinks = self.new.as_ref().is_some_and(|new| new.status_replicas() > size);
+        let unseen = self.members().filter(|member| !member.observed());
+        let unseen = unseen.chain(self.new.as_ref().filter(|new| shrinks && new.observed()));
+        let unseen: Vec<String> = unseen.map(|member| member.name().to_owned()).collect();
         if !unseen.is_empty() {
             self.waiting.extend(unseen.into_iter().map(|name| WaitingOn::ReplicaSetObserved { name }));
             return;

@@ -1,5 +1,6 @@
 //! A paused Deployment does not roll: once its controller has seen the pause, no ReplicaSet is made, and none changes its size
-//! unless the user has scaled since, or changed the strategy.
+//! unless the user has scaled since, or changed the strategy. Under Recreate, what the user has scaled before may have to wait until
+//! the pods of other ReplicaSets are gone: nothing is said until it has come.
 
 use std::collections::BTreeMap;
 
@@ -25,6 +26,10 @@ fn asked(deployment: &Deployment) -> Asked {
 impl Checker for Paused {
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {
         for (uid, known) in moment.known.iter().filter(|(_, known)| known.deployment.paused) {
+            let sized: usize = moment.scene.replica_sets_of(uid).map(|set| set.size).sum();
+            if known.deployment.recreate && sized < known.deployment.replicas {
+                continue;
+            }
             self.seen.insert(uid.clone(), asked(&known.deployment));
         }
         match moment.change {

@@ -3,7 +3,10 @@
 use serde_json::json;
 
 use super::world::{World, web};
-use crate::{deployment::revision_of, replica_set};
+use crate::{
+    deployment::{WaitingOn, revision_of},
+    replica_set,
+};
 
 /// Without history, the newest ReplicaSet was pruned under a pause in which the template had changed, and the next got its number.
 #[test]
@@ -80,4 +83,23 @@ fn under_recreate_a_pause_lets_nothing_grow_beside_old_pods() {
     assert_eq!((sizes, world.pods.len()), (vec![0, 1], 4), "three old pods are on their way out");
     world.settle();
     assert_eq!((world.active(), world.pods.len()), (3, 3));
+}
+
+/// An undo grew the ReplicaSet that was still giving up its pods, counted those as available, and took away others in their stead.
+#[test]
+fn an_undo_waits_until_what_was_told_to_go_is_no_longer_counted() {
+    let mut world = World::new(web(3, json!({"strategy": {"rollingUpdate": {"maxSurge": "100%", "maxUnavailable": 1}}})));
+    world.settle();
+    let old = world.replica_sets.keys().next().unwrap().clone();
+    world.set_image("v2");
+    world.settle();
+    let shrunk = world.replica_sets.get_mut(&old).unwrap();
+    let status = shrunk.status.as_mut().unwrap();
+    (status.replicas, status.available_replicas) = (1, Some(1));
+    world.set_image("v1");
+    assert!(world.plan().waiting.contains(&WaitingOn::ReplicaSetObserved { name: old.clone() }));
+    world.sync_deployment();
+    assert_eq!(replica_set::replicas(&world.replica_sets[&old]), 0);
+    world.settle();
+    assert_eq!((replica_set::replicas(&world.replica_sets[&old]), world.active()), (3, 3));
 }
