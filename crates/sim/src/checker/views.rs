@@ -44,7 +44,9 @@ impl Views {
                 let Some(pod) = after.as_ref().or(before.as_ref()) else { return };
                 let views = self.pods.entry(pod.meta.name.clone()).or_insert_with(|| vec![before.clone()]);
                 views.push(after.clone());
-                let came_or_goes = before.is_none() || after.as_ref().is_none_or(|pod| pod.meta.going);
+                let goes = |pod: &Option<Pod>| pod.as_ref().is_some_and(|pod| pod.meta.going);
+                // The garbage loop writes to pods that are on their way out as well: whoever makes pods need not have heard of that.
+                let came_or_goes = before.is_none() || after.is_none() || goes(after) && !goes(before);
                 // Pods of a silent node are evicted by another controller.
                 if moment.actor == Actor::Controllers && came_or_goes && !moment.scene.lost_nodes.contains(&pod.node) {
                     only_last(views);
