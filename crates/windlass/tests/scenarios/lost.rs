@@ -173,7 +173,7 @@ fn stateful_pods_restarted_by_their_liveness_probe_and_updated() {
     run(&machine, &kubectl, restarted);
     load.go_on(requests().saturating_sub(load.answered()));
     // The same pods, one after the other, by a rolling update.
-    run(&machine, &kubectl, "kubectl rollout restart statefulset/web && kubectl rollout status statefulset/web --timeout=60s");
+    run(&machine, &kubectl, "kubectl rollout restart statefulset/web && kubectl rollout status statefulset/web --timeout=180s");
     println!("{} requests", load.finish());
     machine.stop();
 }
