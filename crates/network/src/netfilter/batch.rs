@@ -57,6 +57,8 @@ pub(crate) struct Chain<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Verdict<'a> {
     Accept,
+    /// Away with it, and nobody is told: who sent it sends it again.
+    Drop,
     /// On with that chain, never back.
     Goto(&'a str),
 }

@@ -164,12 +164,16 @@ fn lookup(data: &mut Attributes, set: &str, id: Option<u32>, key: u32, value: Op
 }
 
 pub(super) fn write_verdict(data: &mut Attributes, verdict: Verdict<'_>) {
+    const DROP: u32 = 0;
     const ACCEPT: u32 = 1;
     /// `NFT_GOTO`, −4 in two's complement.
     const GOTO: u32 = 0xffff_fffc;
     data.nest(DATA_VERDICT, |data| match verdict {
         Verdict::Accept => {
             data.put_u32(1, ACCEPT);
+        }
+        Verdict::Drop => {
+            data.put_u32(1, DROP);
         }
         Verdict::Goto(chain) => {
             data.put_u32(1, GOTO).put_text(2, chain);

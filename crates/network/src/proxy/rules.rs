@@ -271,6 +271,13 @@ fn write_choice(batch: &mut Batch<'_>, chain: &str, backends: &BTreeSet<Backend>
     let count = u32::try_from(values.len()).unwrap_or(u32::MAX);
     let map = Expression::Map { map: ANONYMOUS, id: Some(id), key: 0, value: 1 };
     batch.add_rule(chain, &[Expression::Random(0, count), map, translate]);
+    end_choice(batch, chain);
+}
+
+/// A choice always finds a backend, but for one instant: a packet that is on its way through the old rules when the new ones take their
+/// place finds the old map empty. It must not go on to where Services without backends are refused; dropped, it is sent again.
+fn end_choice(batch: &mut Batch<'_>, chain: &str) {
+    batch.add_rule(chain, &[Expression::Verdict(Verdict::Drop)]);
 }
 
 fn delete_route(batch: &mut Batch<'_>, old: &Route) {

@@ -6,7 +6,7 @@ use windlass_planner::proxy::{Backend, Route};
 
 use crate::netfilter::{Batch, Element, Expression, Field, NamedSet, SetType, Verdict, address_and_port};
 
-use super::ANONYMOUS;
+use super::{ANONYMOUS, end_choice};
 
 /// A route's chain: rules that send remembered clients back, then a choice among the backends' own chains.
 /// Backends that stay keep their sets, and so their clients.
@@ -39,6 +39,7 @@ pub(super) fn write(batch: &mut Batch<'_>, old: Option<&Route>, new: &Route, sec
     let id = batch.add_anonymous_map(ANONYMOUS, &elements, SetType::Verdict);
     let choose = Expression::VerdictMap { map: ANONYMOUS, id: Some(id), key: 0 };
     batch.add_rule(&name, &[Expression::Random(0, count), choose]);
+    end_choice(batch, &name);
 }
 
 /// Deletes the chains and sets of backends; no rule of the route may lead there any more.

@@ -147,6 +147,7 @@ fn services_come_change_and_go() {
 
                 chain shop/web/tcp/main {
                   dnat ip to numgen random mod 2 map { 0 : 10.244.0.2 . 8080, 1 : 10.244.0.3 . 8080 }
+                  drop
                 }
             "#]],
         );
@@ -269,6 +270,7 @@ fn affinity_keeps_the_memory_of_backends_that_stay() {
                   ip saddr @shop/web/tcp/main/10.244.0.2:8080 goto shop/web/tcp/main/10.244.0.2:8080
                   ip saddr @shop/web/tcp/main/10.244.0.3:8080 goto shop/web/tcp/main/10.244.0.3:8080
                   numgen random mod 2 vmap { 0 : goto shop/web/tcp/main/10.244.0.2:8080, 1 : goto shop/web/tcp/main/10.244.0.3:8080 }
+                  drop
                 }
 
                 chain shop/web/tcp/main/10.244.0.2:8080 {
@@ -289,6 +291,7 @@ fn affinity_keeps_the_memory_of_backends_that_stay() {
                   ip saddr @shop/web/tcp/main/10.244.0.3:8080 goto shop/web/tcp/main/10.244.0.3:8080
                   ip saddr @shop/web/tcp/main/10.244.0.4:8080 goto shop/web/tcp/main/10.244.0.4:8080
                   numgen random mod 2 vmap { 0 : goto shop/web/tcp/main/10.244.0.3:8080, 1 : goto shop/web/tcp/main/10.244.0.4:8080 }
+                  drop
                 }
 
                 chain shop/web/tcp/main/10.244.0.3:8080 {
@@ -309,6 +312,7 @@ fn affinity_keeps_the_memory_of_backends_that_stay() {
                   ip saddr @shop/web/tcp/main/10.244.0.3:8080 goto shop/web/tcp/main/10.244.0.3:8080
                   ip saddr @shop/web/tcp/main/10.244.0.4:8080 goto shop/web/tcp/main/10.244.0.4:8080
                   numgen random mod 2 vmap { 0 : goto shop/web/tcp/main/10.244.0.3:8080, 1 : goto shop/web/tcp/main/10.244.0.4:8080 }
+                  drop
                 }
 
                 chain shop/web/tcp/main/10.244.0.3:8080 {
@@ -335,6 +339,7 @@ fn affinity_is_switched_off_and_on() {
                 10.96.0.5 . tcp . 80 : goto shop/web/tcp/main
                 chain shop/web/tcp/main {
                   dnat ip to numgen random mod 2 map { 0 : 10.244.0.3 . 8080, 1 : 10.244.0.4 . 8080 }
+                  drop
                 }
             "#]],
         );
@@ -346,6 +351,7 @@ fn affinity_is_switched_off_and_on() {
                 chain shop/web/tcp/main {
                   ip saddr @shop/web/tcp/main/10.244.0.3:8080 goto shop/web/tcp/main/10.244.0.3:8080
                   numgen random mod 1 vmap { 0 : goto shop/web/tcp/main/10.244.0.3:8080 }
+                  drop
                 }
 
                 chain shop/web/tcp/main/10.244.0.3:8080 {
