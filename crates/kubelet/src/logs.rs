@@ -4,7 +4,10 @@ mod choose;
 mod follow;
 mod read;
 
-use std::{ffi::OsString, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use jiff::Timestamp;
 
@@ -37,19 +40,30 @@ pub(crate) struct Query {
     pub(crate) stream: Stream,
 }
 
-/// Removes the log of a run, with the parts that were rotated away: `0.log`, `0.log.20261122-101112`.
+/// Removes the log of a run, with the parts that were rotated away.
 pub(crate) async fn remove(log: &Path) {
-    let (Some(directory), Some(name)) = (log.parent(), log.file_name()) else { return };
-    let mut prefix = OsString::from(name);
-    prefix.push(".");
-    let Ok(mut entries) = tokio::fs::read_dir(directory).await else { return };
-    while let Ok(Some(entry)) = entries.next_entry().await {
-        let found = entry.file_name();
-        let is_part = found.as_encoded_bytes().starts_with(prefix.as_encoded_bytes());
-        if (found == name || is_part)
-            && let Err(error) = tokio::fs::remove_file(entry.path()).await
-        {
-            tracing::warn!(%error, path = %entry.path().display(), "removing an old log");
+    let mut files = rotated(log).await.unwrap_or_default();
+    files.push(log.to_owned());
+    for path in files {
+        match tokio::fs::remove_file(&path).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => tracing::warn!(%error, path = %path.display(), "removing an old log"),
+            _ => {}
         }
     }
+}
+
+/// The parts of a log that were rotated away, oldest first: `0.log.20261122-101112` of `0.log`.
+async fn rotated(log: &Path) -> io::Result<Vec<PathBuf>> {
+    let (Some(directory), Some(name)) = (log.parent(), log.file_name()) else { return Ok(Vec::new()) };
+    let mut prefix = name.to_owned();
+    prefix.push(".");
+    let mut parts = Vec::new();
+    let mut entries = tokio::fs::read_dir(directory).await?;
+    while let Some(entry) = entries.next_entry().await? {
+        if entry.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes()) {
+            parts.push(entry.path());
+        }
+    }
+    parts.sort();
+    Ok(parts)
 }

@@ -58,8 +58,10 @@ impl<E: Future<Output = ()> + Send> Follower<E> {
             if self.filter.is_full() {
                 return Ok(None);
             }
-            if self.was_rotated().await? {
-                self.reader = LineReader::open(&self.path, None).await?;
+            if let Some(next) = self.next_file().await? {
+                // What the writer added between the last read and the renaming is still to come.
+                while self.reader.read(&mut self.filter, &mut out).await? {}
+                self.reader = LineReader::open(&next, None).await?;
                 continue;
             }
             let (Some(changes), Some(ended)) = (&mut self.changes, &mut self.ended) else { return Ok(None) };
@@ -70,11 +72,19 @@ impl<E: Future<Output = ()> + Send> Follower<E> {
         }
     }
 
-    /// Whether another file has the name now. All of the old one was read: its writer renames it before it opens the new one.
-    async fn was_rotated(&mut self) -> io::Result<bool> {
-        let Ok(found) = tokio::fs::metadata(&self.path).await else { return Ok(false) };
+    /// The file that came after the one being read, once that has been renamed away. It is not always the one that has the name now:
+    /// a writer that is faster than the reader may have filled others in between.
+    async fn next_file(&mut self) -> io::Result<Option<PathBuf>> {
         let open = self.reader.file().metadata().await?;
-        Ok((found.dev(), found.ino()) != (open.dev(), open.ino()))
+        let is_open = |path: &Path| std::fs::metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == (open.dev(), open.ino()));
+        if !self.path.exists() || is_open(&self.path) {
+            return Ok(None);
+        }
+        let mut parts = super::rotated(&self.path).await?;
+        parts.push(self.path.clone());
+        // A file that is gone was older than all that are left.
+        let read = parts.iter().position(|path| is_open(path)).map_or(0, |index| index + 1);
+        Ok(parts.into_iter().nth(read))
     }
 }
 
@@ -134,6 +144,18 @@ mod tests {
         std::fs::rename(&path, directory.path().join("0.log.1")).unwrap();
         append(&path, "three");
         assert_eq!(log.next().await.unwrap().unwrap(), "three\n");
+        // Two parts are filled before the reader comes back, the first one after it was last read.
+        append(&path, "four");
+        std::fs::rename(&path, directory.path().join("0.log.2")).unwrap();
+        append(&path, "five");
+        std::fs::rename(&path, directory.path().join("0.log.3")).unwrap();
+        append(&path, "six");
+        let expected = "four\nfive\nsix\n";
+        let mut read = String::new();
+        while read.len() < expected.len() {
+            read.push_str(std::str::from_utf8(&log.next().await.unwrap().unwrap()).unwrap());
+        }
+        assert_eq!(read, expected);
         append(&path, "last");
         end.send(()).unwrap();
         assert_eq!(log.next().await.unwrap().unwrap(), "last\n");
