@@ -46,7 +46,9 @@ pub(crate) async fn remove(log: &Path) {
     files.push(log.to_owned());
     for path in files {
         match tokio::fs::remove_file(&path).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => tracing::warn!(%error, path = %path.display(), "removing an old log"),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, path = %path.display(), "removing an old log")
+            }
             _ => {}
         }
     }

@@ -92,8 +92,11 @@ impl PodVolumes {
             let path = payload_path(paths, pod, volume);
             let group = fs_group(pod);
             let written = tokio::task::spawn_blocking(move || {
-                fs::create_dir_all(&path)?;
-                fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+                if !path.exists() {
+                    fs::create_dir_all(&path)?;
+                    // As upstream's: nobody writes through it, as it is mounted read-only.
+                    fs::set_permissions(&path, fs::Permissions::from_mode(0o777))?;
+                }
                 atomic::write(&path, &payload, group, now)
             });
             written.await.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;

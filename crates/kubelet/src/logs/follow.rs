@@ -76,7 +76,8 @@ impl<E: Future<Output = ()> + Send> Follower<E> {
     /// a writer that is faster than the reader may have filled others in between.
     async fn next_file(&mut self) -> io::Result<Option<PathBuf>> {
         let open = self.reader.file().metadata().await?;
-        let is_open = |path: &Path| std::fs::metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == (open.dev(), open.ino()));
+        let is_open =
+            |path: &Path| std::fs::metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == (open.dev(), open.ino()));
         if !self.path.exists() || is_open(&self.path) {
             return Ok(None);
         }

@@ -23,11 +23,14 @@ use crate::{
     volumes::MountedVolumes,
 };
 
+/// Waiting reason of a container whose postStart hook failed.
+pub(super) const POST_START_HOOK_ERROR: &str = "PostStartHookError";
+
 /// Pause after an attempt that failed for another reason than the image, as upstream's.
 const RETRY_SECONDS: i64 = 10;
 
-/// How long a process that could not be run shows as such before it shows as crashed; long enough to be seen.
-const ERROR_SHOWN_SECONDS: i64 = 1;
+/// How long a process that could not be run, or whose hook failed, shows as such before it shows as crashed; long enough to be seen.
+pub(super) const ERROR_SHOWN_SECONDS: i64 = 1;
 
 /// What to start, and in what.
 pub(crate) struct Order {
@@ -192,7 +195,7 @@ impl Starting<'_> {
         );
         // Not why: a hook's output may hold secrets, which events would show to more people.
         self.event(Type::Warning, "FailedPostStartHook", "PostStartHook failed");
-        Some("FailedPostStartHook".to_owned())
+        Some(why)
     }
 
     async fn state(&self, id: &str) -> RunState {

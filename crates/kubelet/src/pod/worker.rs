@@ -356,8 +356,12 @@ impl Worker {
         let pod = Arc::clone(&self.pod_changes.borrow_and_update());
         let is_relabelled =
             pod.metadata.labels != self.pod.metadata.labels || pod.metadata.annotations != self.pod.metadata.annotations;
-        self.hashes = hashes(&pod);
-        self.pod = pod;
+        let hashes = hashes(&pod);
+        if hashes.len() != self.hashes.len() {
+            // An ephemeral container came, which may refer to what no other does.
+            self.objects = Arc::new(PodObjects::watch(&self.kubelet.objects, &pod));
+        }
+        (self.hashes, self.pod) = (hashes, pod);
         if is_relabelled {
             self.refresh();
         }

@@ -50,7 +50,7 @@ pub(crate) fn write(target: &Path, payload: &Payload, group: Option<u32>, now: T
         write_file(&staged.join(path), file)?;
     }
     if let Some(group) = group {
-        super::ownership::give_to_group(&staged, group, false)?;
+        super::ownership::give_to_group(target, group, false)?;
     }
     let _ = fs::remove_file(target.join(NEW_DATA));
     symlink(&directory, target.join(NEW_DATA))?;

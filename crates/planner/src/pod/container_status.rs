@@ -76,6 +76,10 @@ fn waiting(
     if known.running().is_some() || observed.stopping || observed.stopped {
         return None;
     }
+    let is_over = known.outcome().is_some_and(|outcome| !restart::is_wanted_again(pod_spec, spec, is_init, outcome));
+    if is_over && !known.busy {
+        return None;
+    }
     // A failure is over when its pause is, unless the next attempt is under way: then it still says why the container waits.
     if let Some(failure) = known.failure.as_ref().filter(|failure| known.busy || now < failure.retry_at) {
         let (reason, message) = failure.waiting(spec.image.as_deref().unwrap_or_default(), now);

@@ -1,7 +1,7 @@
 //! Taking note of what happened: results of operations, exits, probe reports.
 
 use jiff::{SignedDuration, Timestamp};
-use windlass_planner::pod::{Run, RunState, Sandbox as SandboxState};
+use windlass_planner::pod::{Failure, Run, RunState, Sandbox as SandboxState};
 
 use super::Worker;
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
     pod::{
         Message, container, field_path, name, namespace,
         operation::{Done, Failed, Started},
+        start::{ERROR_SHOWN_SECONDS, POST_START_HOOK_ERROR},
         uid,
     },
     probes::{Kind, Report},
@@ -100,10 +101,13 @@ impl Worker {
         let has_ended = started.run.outcome().is_some();
         self.put_run(container_name, started.run);
         let known = self.known(container_name);
-        known.failure = None;
+        let at = Timestamp::now();
+        known.condemned = started.hook_failure.as_ref().map(|_| "FailedPostStartHook".to_owned());
+        // Shown once the container is killed.
+        known.failure =
+            started.hook_failure.map(|message| Failure { reason: POST_START_HOOK_ERROR.to_owned(), message, at, retry_at: at });
         known.started = !has_startup_probe;
         known.ready = !has_readiness_probe;
-        known.condemned = started.hook_failure;
         self.condemned_by.remove(container_name);
         self.start_probes(container_name);
         if self.ended_early.remove(&id) && !has_ended {
@@ -158,6 +162,9 @@ impl Worker {
             known.ready = false;
             known.started = false;
             known.condemned = None;
+            if let Some(failure) = known.failure.as_mut().filter(|failure| failure.reason == POST_START_HOOK_ERROR) {
+                failure.retry_at = Timestamp::now() + SignedDuration::from_secs(ERROR_SHOWN_SECONDS);
+            }
             self.probes.remove(container);
         }
     }
