@@ -73,4 +73,5 @@ scripts! { &[],
     x2_confined: "x2-confined",
     x3_hooks_and_ends: "x3-hooks-and-ends",
     x4_debug: "x4-debug",
+    x5_long_logs: "x5-long-logs",
 }
