@@ -12,6 +12,7 @@ pub mod deployment;
 pub mod disruption;
 pub mod endpoints;
 pub mod garbage;
+pub mod image;
 pub mod namespace;
 pub mod node;
 pub mod node_lifecycle;

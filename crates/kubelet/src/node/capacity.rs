@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use crate::gc::Disk;
+use crate::gc;
 
 /// Kept back from pods, as upstream's default eviction threshold: below it the kernel starts to kill.
 const RESERVED_MEMORY_BYTES: i64 = 100 * 1024 * 1024;
@@ -25,7 +25,7 @@ pub(crate) fn measure(path: &Path, pods: u32) -> Capacity {
     Capacity {
         cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         memory_bytes: memory_kib("MemTotal").unwrap_or(0) * 1024,
-        disk_bytes: existing(path).and_then(Disk::of).map_or(0, |disk| disk.total),
+        disk_bytes: existing(path).and_then(gc::disk).map_or(0, |disk| disk.total),
         pods,
     }
 }

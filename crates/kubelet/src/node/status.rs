@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{KUBELET_VERSION, architecture, capacity};
-use crate::{api, gc::Disk, kubelet::Kubelet};
+use crate::{api, gc, kubelet::Kubelet};
 
 /// Images that a status lists, largest first, as upstream.
 const MAX_IMAGES: usize = 50;
@@ -59,7 +59,7 @@ impl Reporter {
     pub(super) async fn measure(&mut self, kubelet: &Kubelet, is_due: bool, now: Timestamp) -> Option<Value> {
         let now = api::seconds(now);
         let low_memory = capacity::available_memory_bytes().is_some_and(|bytes| bytes < LOW_MEMORY_BYTES);
-        let low_disk = Disk::of(&kubelet.options.data_dir)
+        let low_disk = gc::disk(&kubelet.options.data_dir)
             .is_some_and(|disk| disk.available < LOW_DISK_BYTES && disk.available < disk.total / 10);
         let conditions = conditions(low_memory, low_disk);
         self.since.resize(conditions.len(), (false, now));
