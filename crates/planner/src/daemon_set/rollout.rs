@@ -74,8 +74,10 @@ impl Planning<'_> {
 
     fn surge(&mut self) {
         let sites = self.sites();
-        // A node whose old pod is on its way out while the new one serves no longer counts as surging.
-        let surging = sites.iter().filter(|site| site.crowded).count();
+        // A node whose old pod is on its way out while the new one serves no longer counts as surging; one that fell silent in the
+        // middle of it does, as upstream: its second pod is there all the same.
+        let is_crowded = |pods: &[Arc<Pod>]| pods.iter().filter(|pod| replica::is_active(pod)).count() > 1;
+        let surging = self.places.iter().filter(|place| is_crowded(&place.pods)).count();
         let mut budget = self.settings.max_surge.saturating_sub(surging);
         let mut left = 0;
         for Site { node, new, old, crowded } in sites {

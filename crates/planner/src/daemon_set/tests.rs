@@ -200,6 +200,22 @@ fn a_third_template_in_the_middle_of_a_surge_keeps_within_it() {
     assert!(world.pods.values().all(|pod| image(pod) == "b") && world.pods.len() == 5);
 }
 
+/// The node that was surged onto falls silent, and its second pod stays there.
+#[test]
+fn a_surge_onto_a_node_that_is_lost_still_counts() {
+    let mut world = World::new(json!({ "rollingUpdate": { "maxUnavailable": 0, "maxSurge": 1 } }), 3);
+    world.settle();
+    world.set_image(BROKEN);
+    world.settle();
+    assert_eq!(world.pods.len(), 4);
+    let broken = world.pods.values().find(|pod| image(pod) == BROKEN).unwrap();
+    let name = pod::node_of(broken).unwrap().to_owned();
+    let lost = world.nodes.iter_mut().find(|node| owner::name(&node.metadata) == name).unwrap();
+    *lost = node(&name, json!({ "taints": [{ "key": "node.kubernetes.io/unreachable", "effect": "NoSchedule" }] }));
+    world.settle();
+    assert_eq!(world.pods.len(), 4);
+}
+
 #[test]
 fn a_broken_template_stops_at_the_bound_and_going_back_repairs_it() {
     let mut world = World::new(json!({ "rollingUpdate": { "maxUnavailable": 1 } }), 3);
