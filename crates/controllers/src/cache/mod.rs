@@ -93,6 +93,15 @@ impl<K> fmt::Debug for Cache<K> {
     }
 }
 
+/// A view that is being filled; at the end its listeners are let go.
+struct Filled<'a, K>(&'a Cache<K>);
+
+impl<K> Drop for Filled<'_, K> {
+    fn drop(&mut self) {
+        self.0.listeners.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
 impl<K: Object> Cache<K> {
     /// An empty view; [`Cache::fill`] brings it to life.
     pub(crate) fn new(indexer: Indexer<K>) -> Arc<Self> {
@@ -110,8 +119,9 @@ impl<K: Object> Cache<K> {
         self.listeners.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(listener));
     }
 
-    /// Follows the source until `stop`.
+    /// Follows the source until `stop`. Listeners are let go at the end: what they hold may hold this view.
     pub(crate) async fn fill(self: Arc<Self>, source: Source, stop: CancellationToken) {
+        let _filled = Filled(&self);
         let sink = |update: Update<K>| match update {
             Update::All { objects, revision } => self.replace(objects, revision),
             Update::Set { object, revision } => self.set(object, revision),
