@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use windlass_planner::{
-    daemon_set::{self, Action, Plan, Step},
+    daemon_set::{self, Action, Failures, Plan, Step},
     note::Note,
     owner,
 };
@@ -35,6 +35,7 @@ const REQUESTS: usize = 64;
 struct Loop {
     context: Arc<Context>,
     marks: Marks<Mark>,
+    failures: Marks<Failures>,
 }
 
 /// Starts the loop and its listeners.
@@ -52,7 +53,7 @@ pub(crate) fn start(context: &Arc<Context>, tasks: &mut JoinSet<()>, stop: &Canc
             sets.all().iter().for_each(|set| by_node.add(key_of(&set.metadata)));
         }
     });
-    let this = Arc::new(Loop { context: Arc::clone(context), marks: Marks::default() });
+    let this = Arc::new(Loop { context: Arc::clone(context), marks: Marks::default(), failures: Marks::default() });
     tasks.spawn(queue.work(PARALLEL, stop.clone(), move |key| {
         let this = Arc::clone(&this);
         async move { settle("daemonset", &key, this.pass(&key).await) }
@@ -68,12 +69,16 @@ impl Loop {
         context.nodes.reached(0).await;
         let Some(set) = context.daemon_sets.get(key) else {
             self.marks.set(key, Mark::default());
+            self.failures.set(key, Failures::default());
             return Ok(Next::Wait);
         };
         let pods = owned::pods(context, &set.metadata, &mut mark.deleted);
         let (revisions, nodes) = (history::of(context, &set.metadata), context.nodes.all());
-        let snapshot = daemon_set::Snapshot { daemon_set: &set, pods: &pods, revisions: &revisions, nodes: &nodes };
-        let plan = daemon_set::plan(&snapshot, context.now());
+        let failures = self.failures.get(key);
+        let snapshot =
+            daemon_set::Snapshot { daemon_set: &set, pods: &pods, revisions: &revisions, nodes: &nodes, failures: &failures };
+        let mut plan = daemon_set::plan(&snapshot, context.now());
+        self.failures.set(key, std::mem::take(&mut plan.failures));
         tracing::trace!(key = &**key, waiting = ?plan.waiting, "planned");
         let outcome = self.apply(&set, plan, &mut mark).await;
         self.marks.set(key, mark);

@@ -2,6 +2,7 @@
 //!
 //! Behaviour follows <https://kubernetes.io/docs/concepts/workloads/controllers/daemonset/>.
 
+mod backoff;
 mod fit;
 mod pod;
 mod rollout;
@@ -25,6 +26,7 @@ use k8s_openapi::{
 };
 use windlass_api::{names::LABEL_CONTROLLER_REVISION_HASH, selector::Selector};
 
+pub use self::backoff::Failures;
 use self::{fit::Fit, settings::Settings};
 use crate::{
     claim::{self, HandOver},
@@ -44,6 +46,8 @@ pub struct Snapshot<'a> {
     pub revisions: &'a [Arc<ControllerRevision>],
     /// All nodes.
     pub nodes: &'a [Arc<Node>],
+    /// What the last plan remembered.
+    pub failures: &'a Failures,
 }
 
 /// Why a step is taken.
@@ -82,6 +86,11 @@ pub enum WaitingOn {
         unavailable: i32,
         /// Most there may be in a rollout.
         limit: i32,
+    },
+    /// A failed pod of a node is replaced after a pause.
+    BackOff {
+        /// When the first of them ends.
+        until: Timestamp,
     },
     /// `updateStrategy: OnDelete`: somebody has to delete these pods.
     Deleted {
@@ -123,8 +132,10 @@ pub struct Plan {
     pub status: DaemonSetStatus,
     /// What it waits for.
     pub waiting: Vec<WaitingOn>,
-    /// When a pod will have been ready for minReadySeconds.
+    /// When a pod will have been ready for minReadySeconds, or a pause is over.
     pub wake_at: Option<Timestamp>,
+    /// To be remembered for the next plan.
+    pub failures: Failures,
 }
 
 /// A node, whether the DaemonSet wants a pod there, and the pods that are there, oldest first.
@@ -147,6 +158,7 @@ struct Planning<'a> {
     now: Timestamp,
     steps: Vec<Step>,
     waiting: Vec<WaitingOn>,
+    failures: Failures,
 }
 
 /// Decides.
@@ -161,7 +173,8 @@ pub fn plan(snapshot: &Snapshot<'_>, now: Timestamp) -> Plan {
     let (places, strays) = arrange(set, snapshot.nodes, mine);
     let wanted = places.iter().filter(|place| place.fit.should_run).count();
     let settings = Settings::of(set, i32::try_from(wanted).unwrap_or(i32::MAX));
-    let mut planning = Planning { set, settings, history, hash, places, strays, now, steps, waiting: Vec::new() };
+    let failures = snapshot.failures.clone();
+    let mut planning = Planning { set, settings, history, hash, places, strays, now, steps, waiting: Vec::new(), failures };
     if planning.steps.is_empty() && set.metadata.deletion_timestamp.is_none() {
         planning.keep_one_a_node();
         planning.roll();
@@ -180,8 +193,12 @@ impl Planning<'_> {
         let mut revisions: Vec<_> = self.history.action.iter().cloned().collect();
         revisions.extend(self.history.surplus(&live, self.settings.history_limit));
         let times = pods.filter_map(|pod| replica::available_at(pod, self.settings.min_ready_seconds));
-        let wake_at = times.filter(|at| *at > self.now).min();
-        Plan { revisions, steps: self.steps, status, waiting: self.waiting, wake_at }
+        let pauses = self.waiting.iter().filter_map(|waiting| match waiting {
+            WaitingOn::BackOff { until } => Some(*until),
+            _ => None,
+        });
+        let wake_at = times.filter(|at| *at > self.now).chain(pauses).min();
+        Plan { revisions, steps: self.steps, status, waiting: self.waiting, wake_at, failures: self.failures }
     }
 
     /// The first reason to delete a pod is the one that counts.
@@ -207,6 +224,7 @@ impl Planning<'_> {
 
     /// Makes missing pods and deletes those that should not be. A node with a pod on its way out gets its next one when that is gone.
     fn keep_one_a_node(&mut self) {
+        self.failures.forget(self.now);
         for index in 0..self.places.len() {
             let Place { node, fit, pods } = &self.places[index];
             let (node, fit, pods) = (Arc::clone(node), *fit, pods.clone());
@@ -216,10 +234,7 @@ impl Planning<'_> {
             }
             let staying: Vec<_> = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
             let (finished, active): (Vec<&Arc<Pod>>, Vec<_>) = staying.into_iter().partition(|pod| replica::is_finished(pod));
-            for pod in finished {
-                let note = pod::finished_note(pod, owner::name(&node.metadata));
-                self.delete(pod, Reason::FinishedPod, Some(note));
-            }
+            self.delete_finished(&finished, owner::name(&node.metadata));
             if !fit.should_continue {
                 active.iter().for_each(|pod| self.delete(pod, Reason::UnfitNode, None));
             } else {
@@ -230,6 +245,25 @@ impl Planning<'_> {
             if pod.metadata.deletion_timestamp.is_none() {
                 self.delete(&pod, Reason::UnfitNode, None);
             }
+        }
+    }
+
+    /// Pods that have ended make room for the next; after a failed one there is a pause, the longer the more have failed.
+    fn delete_finished(&mut self, finished: &[&Arc<Pod>], node: &str) {
+        let until = self.failures.until(node, self.now);
+        let mut has_failed = false;
+        for pod in finished {
+            let failed = replica::phase(pod) == "Failed";
+            has_failed |= failed;
+            if failed && until.is_some() {
+                continue;
+            }
+            self.delete(pod, Reason::FinishedPod, Some(pod::finished_note(pod, node)));
+        }
+        match until {
+            _ if !has_failed => {}
+            Some(until) => self.waiting.push(WaitingOn::BackOff { until }),
+            None => self.failures.replaced(node, self.now),
         }
     }
 

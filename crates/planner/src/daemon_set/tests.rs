@@ -9,8 +9,8 @@ use k8s_openapi::api::{
 };
 use serde_json::{Value, json};
 
-use super::{Action, Plan, Snapshot, plan, pod};
-use crate::{controller_revision, owner};
+use super::{Action, Failures, Plan, Snapshot, plan, pod};
+use crate::{controller_revision, owner, replica};
 
 const BROKEN: &str = "broken";
 
@@ -20,6 +20,8 @@ struct World {
     pods: BTreeMap<u32, Arc<Pod>>,
     revisions: BTreeMap<String, Arc<ControllerRevision>>,
     made: u32,
+    now: i64,
+    failures: Failures,
     /// Nodes without a ready pod, and pods beyond one a node: the most at any time.
     worst: (usize, usize),
 }
@@ -49,20 +51,31 @@ fn image(pod: &Pod) -> &str {
 impl World {
     fn new(strategy: Value, nodes: usize) -> Self {
         let nodes = (0..nodes).map(|number| node(&format!("node-{number}"), json!({}))).collect();
-        Self { set: daemon_set(strategy), nodes, pods: BTreeMap::new(), revisions: BTreeMap::new(), made: 0, worst: (0, 0) }
+        Self {
+            set: daemon_set(strategy),
+            nodes,
+            pods: BTreeMap::new(),
+            revisions: BTreeMap::new(),
+            made: 0,
+            now: 1_000_000,
+            failures: Failures::default(),
+            worst: (0, 0),
+        }
     }
 
     fn plan(&self) -> Plan {
         let pods: Vec<_> = self.pods.values().cloned().collect();
         let revisions: Vec<_> = self.revisions.values().cloned().collect();
-        let snapshot = Snapshot { daemon_set: &self.set, pods: &pods, revisions: &revisions, nodes: &self.nodes };
-        plan(&snapshot, Timestamp::from_second(1_000_000).unwrap())
+        let snapshot =
+            Snapshot { daemon_set: &self.set, pods: &pods, revisions: &revisions, nodes: &self.nodes, failures: &self.failures };
+        plan(&snapshot, Timestamp::from_second(self.now).unwrap())
     }
 
     fn step(&mut self) -> bool {
         let plan = self.plan();
         let mut acted = !plan.steps.is_empty() || !plan.revisions.is_empty() || self.set.status.as_ref() != Some(&plan.status);
         self.set.status = Some(plan.status);
+        self.failures = plan.failures;
         for action in plan.revisions {
             match action {
                 controller_revision::Action::Create(revision) | controller_revision::Action::Update(revision) => {
@@ -238,4 +251,27 @@ fn w1_on_delete_changes_nothing_by_itself() {
     world.pods.pop_first();
     world.settle();
     assert_eq!(world.images(), "node-0=b node-1=a");
+}
+
+/// A pod that its node refuses again and again.
+#[test]
+fn failed_pods_are_replaced_after_pauses_that_grow() {
+    let mut world = World::new(json!({}), 1);
+    let mut ends = Vec::new();
+    for second in 0..20 {
+        world.now = 1_000_000 + second;
+        world.settle();
+        let (number, pod) = world.pods.first_key_value().unwrap();
+        if !replica::is_finished(pod) {
+            ends.push((second, *number));
+            let mut failed = Pod::clone(pod);
+            failed.status.as_mut().unwrap().phase = Some("Failed".to_owned());
+            world.pods = BTreeMap::from([(*number, Arc::new(failed))]);
+        }
+    }
+    assert_eq!(ends, [(0, 1), (1, 2), (2, 3), (4, 4), (8, 5), (16, 6)]);
+    world.now += 12;
+    let plan = world.plan();
+    assert_eq!(plan.wake_at, Some(Timestamp::from_second(1_000_032).unwrap()));
+    assert!(plan.steps.is_empty());
 }
