@@ -117,6 +117,14 @@ impl Loop {
                 deleted.map_err(|error| self.failed(set, &format!("delete Pod {}", owner::name(&pod.metadata)), error))?;
             }
             Action::SetPodOwners(pod, owners) => owned::set_owners(&self.context, &pod, &owners, mark).await?,
+            Action::SetPodLabels(pod, labels) => {
+                let meta = &pod.metadata;
+                let change =
+                    json!({ "metadata": { "uid": meta.uid, "resourceVersion": meta.resource_version, "labels": labels } });
+                let written = api::merge::<Pod>(client, meta, &change).await;
+                let written = written.map_err(|error| self.failed(set, &format!("update Pod {}", owner::name(meta)), error))?;
+                mark.pods = mark.pods.max(written.revision);
+            }
         }
         step.note.into_iter().for_each(|note| self.tell(set, note));
         Ok(())
@@ -125,7 +133,11 @@ impl Loop {
     /// Says on the set what failed; a conflict is over by itself and not worth a word.
     fn failed(&self, set: &StatefulSet, doing: &str, error: Error) -> Error {
         if !error.is_conflict() {
-            let reason = if doing.starts_with("delete") { "FailedDelete" } else { "FailedCreate" };
+            let reason = match doing.split_once(' ') {
+                Some(("delete", _)) => "FailedDelete",
+                Some(("update", _)) => "FailedUpdate",
+                _ => "FailedCreate",
+            };
             let text = format!("{doing} in StatefulSet {} failed error: {error}", owner::name(&set.metadata));
             self.tell(set, Note::warning(reason, text));
         }

@@ -1,6 +1,6 @@
 //! Names, ordinals and revisions of a StatefulSet's pods.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::{
     api::{
@@ -31,6 +31,11 @@ pub fn ordinal_of(set_name: &str, pod: &Pod) -> Option<i32> {
     let digits = owner::name(&pod.metadata).strip_prefix(set_name)?.strip_prefix('-')?;
     let canonical = digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
     if canonical { digits.parse().ok() } else { None }
+}
+
+/// The labels by which a pod says who it is.
+pub(super) fn labels(pod_name: &str, ordinal: i32) -> BTreeMap<String, String> {
+    [(LABEL_POD_NAME.to_owned(), pod_name.to_owned()), (LABEL_POD_INDEX.to_owned(), ordinal.to_string())].into()
 }
 
 /// Name of the revision that the pod was made from.
@@ -74,8 +79,7 @@ impl Planning<'_> {
         let metadata = metadata.unwrap_or_default();
         let name = format!("{}-{ordinal}", owner::name(&self.set.metadata));
         let mut labels = metadata.labels.unwrap_or_default();
-        labels.insert(LABEL_POD_NAME.to_owned(), name.clone());
-        labels.insert(LABEL_POD_INDEX.to_owned(), ordinal.to_string());
+        labels.extend(self::labels(&name, ordinal));
         labels.insert(LABEL_CONTROLLER_REVISION_HASH.to_owned(), revision.to_owned());
         let mut spec = spec.unwrap_or_default();
         spec.hostname = Some(name.clone());

@@ -13,7 +13,10 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -65,6 +68,8 @@ pub enum Reason {
     MissingPod,
     /// Its pod has ended for good.
     FinishedPod,
+    /// A pod does not say any more who it is.
+    Identity,
     /// Its ordinal is not wanted any more.
     ScaleDown,
     /// It is of an older revision, and its turn has come.
@@ -113,6 +118,8 @@ pub enum Action {
     DeletePod(Arc<Pod>),
     /// Give the pod these owners, if it still is as it was seen.
     SetPodOwners(Arc<Pod>, Vec<OwnerReference>),
+    /// Give the pod these labels besides those it has, if it still is as it was seen.
+    SetPodLabels(Arc<Pod>, BTreeMap<String, String>),
 }
 
 /// One step, and why.

@@ -41,6 +41,7 @@ impl Planning<'_> {
     /// Whether the pod of a wanted ordinal serves.
     fn keep(&mut self, ordinal: i32, pod: &Arc<Pod>) -> bool {
         if self.is_available(pod) {
+            self.restore_identity(ordinal, pod);
             return true;
         }
         let going = pod.metadata.deletion_timestamp.is_some();
@@ -71,6 +72,20 @@ impl Planning<'_> {
             self.waits_for(pod);
         }
         false
+    }
+
+    /// A pod that lost the label with its name, by which Services select it alone, gets it again.
+    fn restore_identity(&mut self, ordinal: i32, pod: &Arc<Pod>) {
+        let pod_name = owner::name(&pod.metadata);
+        let labels = identity::labels(pod_name, ordinal);
+        let says = |name: &str| pod.metadata.labels.as_ref().is_some_and(|has| has.get(name) == labels.get(name));
+        // As upstream, which does not look at the ordinal's alone: pods from before it was introduced have none.
+        if says(identity::LABEL_POD_NAME) {
+            return;
+        }
+        let text = format!("update Pod {pod_name} in StatefulSet {} successful", owner::name(&self.set.metadata));
+        let note = Note::normal("SuccessfulUpdate", text);
+        self.step(Action::SetPodLabels(Arc::clone(pod), labels), Reason::Identity, Some(note));
     }
 
     /// Whether nobody wants that revision at that ordinal, now or on the way: neither where the rollout comes from nor where it goes.

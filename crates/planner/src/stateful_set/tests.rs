@@ -110,6 +110,12 @@ impl World {
                     pod.metadata.owner_references = Some(owners);
                     self.pods.insert(owner::name(&pod.metadata).to_owned(), Arc::new(pod));
                 }
+                Action::SetPodLabels(pod, labels) => {
+                    let mut pod = Pod::clone(&pod);
+                    self.log.push(format!("={}", owner::name(&pod.metadata)));
+                    pod.metadata.labels.get_or_insert_default().extend(labels);
+                    self.pods.insert(owner::name(&pod.metadata).to_owned(), Arc::new(pod));
+                }
             }
         }
         acted
@@ -163,6 +169,18 @@ fn the_first_pod_that_is_not_ready_holds_up_the_rest_unless_parallel() {
     assert_eq!(world.settle(), "+db-0=broken");
     let mut world = World::new(stateful_set(3, BROKEN, json!({ "podManagementPolicy": "Parallel" })));
     assert_eq!(world.settle(), "+db-0=broken\n+db-1=broken\n+db-2=broken");
+}
+
+#[test]
+fn a_pod_that_lost_the_label_with_its_name_gets_it_again() {
+    let mut world = World::new(stateful_set(2, "a", json!({})));
+    world.settle();
+    let made = world.pods.clone();
+    let mut stripped = Pod::clone(&made["db-1"]);
+    stripped.metadata.labels.as_mut().unwrap().retain(|name, _| name != identity::LABEL_POD_NAME);
+    world.pods.insert("db-1".to_owned(), Arc::new(stripped));
+    assert_eq!(world.settle(), "=db-1");
+    assert_eq!(world.pods, made);
 }
 
 #[test]
