@@ -29,12 +29,18 @@ pub(crate) enum Field {
 }
 
 /// One step of a rule. Registers are numbered from 0, four bytes each.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Expression<'a> {
     /// Loads a field of the packet.
     Load(Field, u32),
     /// Loads the connection's status bits.
     LoadConnectionStatus(u32),
+    /// Loads the packet's mark.
+    LoadMark(u32),
+    /// Marks the packet with what the register holds.
+    Mark(u32),
+    /// Counts the packets that come here.
+    Count,
     /// Loads a random number below the second.
     Random(u32, u32),
     /// Puts bytes, at most sixteen, into registers from this one on.
@@ -67,9 +73,10 @@ impl Expression<'_> {
     /// Appends the expression to a rule's list.
     pub(super) fn write(&self, rule: &mut Attributes) {
         let name = match self {
-            Self::Load(Field::Transport, _) => "meta",
+            Self::Load(Field::Transport, _) | Self::LoadMark(_) | Self::Mark(_) => "meta",
             Self::Load(..) => "payload",
             Self::LoadConnectionStatus(_) => "ct",
+            Self::Count => "counter",
             Self::Random(..) => "numgen",
             Self::Set(..) | Self::Verdict(_) => "immediate",
             Self::Mask(..) => "bitwise",
@@ -93,6 +100,14 @@ impl Expression<'_> {
             // NFTA_META_DREG, NFTA_META_KEY: NFT_META_L4PROTO.
             Self::Load(Field::Transport, to) => {
                 data.put_u32(1, register(to)).put_u32(2, 16);
+            }
+            // NFTA_META_DREG, NFTA_META_KEY: NFT_META_MARK.
+            Self::LoadMark(to) => {
+                data.put_u32(1, register(to)).put_u32(2, 3);
+            }
+            // NFTA_META_KEY: NFT_META_MARK, NFTA_META_SREG.
+            Self::Mark(from) => {
+                data.put_u32(2, 3).put_u32(3, register(from));
             }
             // NFTA_CT_DREG, NFTA_CT_KEY: NFT_CT_STATUS.
             Self::LoadConnectionStatus(to) => {
@@ -129,7 +144,7 @@ impl Expression<'_> {
             Self::Dnat { address, port } => {
                 data.put_u32(1, 1).put_u32(2, 2).put_u32(3, register(address)).put_u32(5, register(port));
             }
-            Self::Masquerade => {}
+            Self::Masquerade | Self::Count => {}
             // NFTA_REJECT_TYPE: NFT_REJECT_ICMP_UNREACH, _ICMP_CODE: ICMP_PORT_UNREACH.
             Self::Refuse => {
                 data.put_u32(1, 0).put(2, &[3]);

@@ -28,6 +28,8 @@ const TABLES: [&str; 2] = ["windlass", "windlass-2"];
 const SERVICES: &str = "services";
 /// Pairs of a backend's address with itself: a pod that was led back to itself must see another source than its own address.
 const HAIRPIN: &str = "hairpin";
+/// The mark of a packet whose backend could not be chosen, in the byte order of the machine.
+const MISSED: [u8; 4] = 1_u32.to_ne_bytes();
 /// Placeholder that the kernel makes a unique name of.
 const ANONYMOUS: &str = "__map%d";
 
@@ -275,9 +277,9 @@ fn write_choice(batch: &mut Batch<'_>, chain: &str, backends: &BTreeSet<Backend>
 }
 
 /// A choice always finds a backend, but for one instant: a packet that is on its way through the old rules when the new ones take their
-/// place finds the old map empty. It must not go on to where Services without backends are refused; dropped, it is sent again.
+/// place finds the old map empty. Its mark has the next chain look once more: the new rules are in their place by then.
 fn end_choice(batch: &mut Batch<'_>, chain: &str) {
-    batch.add_rule(chain, &[Expression::Verdict(Verdict::Drop)]);
+    batch.add_rule(chain, &[Expression::Set(0, &MISSED), Expression::Mark(0)]);
 }
 
 fn delete_route(batch: &mut Batch<'_>, old: &Route) {
@@ -319,5 +321,7 @@ fn keys<const N: usize>(keys: &[[u8; N]]) -> Vec<Element<'_>> {
     keys.iter().map(|key| Element::Key(key)).collect()
 }
 
+#[cfg(test)]
+mod instant;
 #[cfg(test)]
 mod tests;

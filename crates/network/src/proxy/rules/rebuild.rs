@@ -69,6 +69,16 @@ mod tests {
     }
 
     #[test]
+    fn a_thousand_services_fit_one_transaction() {
+        in_namespace(|mut rules| {
+            rules.commit(many()).unwrap();
+            assert_eq!(listing().matches("numgen").count(), 1000);
+            rules.commit(many().into_iter().map(gone).collect()).unwrap();
+            assert_eq!(listing().matches("numgen").count(), 0);
+        });
+    }
+
+    #[test]
     fn a_socket_that_takes_little_leads_to_the_same_rules() {
         in_namespace(|mut rules| {
             rules.commit(many()).unwrap();

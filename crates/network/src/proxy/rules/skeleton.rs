@@ -2,11 +2,14 @@
 
 use windlass_planner::proxy::Transport;
 
-use super::{HAIRPIN, SERVICES, number};
+use super::{HAIRPIN, MISSED, SERVICES, number};
 use crate::{
     Addresses,
     netfilter::{Batch, Chain, Expression, Field, Hook, NamedSet, SetType, Verdict, address_and_port},
 };
+
+/// The destination was translated: `IPS_DST_NAT`, in the byte order of the machine.
+const TRANSLATED: [u8; 4] = 0x20_u32.to_ne_bytes();
 
 /// Sets, chains that the kernel calls, and rules that name no Service.
 pub(super) fn write(batch: &mut Batch<'_>, addresses: &Addresses, egress: &[(Transport, u16)]) {
@@ -23,6 +26,7 @@ pub(super) fn write_hooks(batch: &mut Batch<'_>, addresses: &Addresses, egress: 
     for (transport, port) in egress {
         write_egress(batch, addresses, *transport, *port);
     }
+    write_drop(batch);
     write_refusal(batch, addresses);
     write_hairpin(batch);
 }
@@ -38,23 +42,44 @@ fn write_chains(batch: &mut Batch<'_>) {
     // Priorities by which the kernel itself orders the kinds of translation: destination before filtering, source after it.
     for (name, kind, hook, priority) in [
         (FIRST_CHAIN, "nat", Hook::Prerouting, -100),
+        ("prerouting-again", "nat", Hook::Prerouting, -99),
         ("output", "nat", Hook::Output, -100),
+        ("output-again", "nat", Hook::Output, -99),
         ("input", "filter", Hook::Input, 0),
         ("postrouting", "nat", Hook::Postrouting, 100),
     ] {
         batch.add_base_chain(Chain { name, kind, hook, priority });
     }
+    let look = [
+        Expression::Load(Field::Destination, 0),
+        Expression::Load(Field::Transport, 1),
+        Expression::Load(Field::Port, 2),
+        Expression::VerdictMap { map: SERVICES, id: None, key: 0 },
+    ];
     for chain in ["prerouting", "output"] {
-        batch.add_rule(
-            chain,
-            &[
-                Expression::Load(Field::Destination, 0),
-                Expression::Load(Field::Transport, 1),
-                Expression::Load(Field::Port, 2),
-                Expression::VerdictMap { map: SERVICES, id: None, key: 0 },
-            ],
-        );
+        batch.add_rule(chain, &look);
     }
+    // The kernel goes through one generation of the rules by the chain: the second look is at those that took the first one's place.
+    for chain in ["prerouting-again", "output-again"] {
+        let missed = [Expression::LoadMark(0), Expression::Equal(0, &MISSED), Expression::Count];
+        batch.add_rule(chain, &[&missed[..], &look].concat());
+    }
+}
+
+/// Who has missed twice has met two changes; it must not be refused, and dropped it is sent again.
+fn write_drop(batch: &mut Batch<'_>) {
+    batch.add_rule(
+        "input",
+        &[
+            Expression::LoadMark(0),
+            Expression::Equal(0, &MISSED),
+            Expression::LoadConnectionStatus(1),
+            Expression::Mask(1, TRANSLATED),
+            Expression::Equal(1, &[0; 4]),
+            Expression::Count,
+            Expression::Verdict(Verdict::Drop),
+        ],
+    );
 }
 
 /// What pods send to neither pods nor Services.
@@ -107,13 +132,11 @@ fn write_refusal(batch: &mut Batch<'_>, addresses: &Addresses) {
 }
 
 fn write_hairpin(batch: &mut Batch<'_>) {
-    // IPS_DST_NAT, in the byte order of the machine.
-    let translated = 0x20_u32.to_ne_bytes();
     batch.add_rule(
         "postrouting",
         &[
             Expression::LoadConnectionStatus(0),
-            Expression::Mask(0, translated),
+            Expression::Mask(0, TRANSLATED),
             Expression::NotEqual(0, &[0; 4]),
             Expression::Load(Field::Source, 0),
             Expression::Load(Field::Destination, 1),
