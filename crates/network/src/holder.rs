@@ -7,6 +7,7 @@ mod host;
 mod http;
 mod kept;
 mod names;
+mod parting;
 mod process;
 mod protocol;
 mod relay;
@@ -254,6 +255,17 @@ impl Holder {
     /// When the holder can't be reached, or can't tell which connections lead there.
     pub fn leave(&self, pods: BTreeSet<Ipv4Addr>) -> Result<(), HolderError> {
         ask(dial(&self.inner.data_dir)?, &Request::Leave { pods }).map(drop)
+    }
+
+    /// Makes `pods` the whole set of those whose clients, if they are pods and speak HTTP/1, are asked to close in each answer.
+    /// No route may lead to the pods any more.
+    ///
+    /// It blocks for as long as the holder takes.
+    ///
+    /// # Errors
+    /// When the holder can't be reached.
+    pub fn part(&self, pods: BTreeSet<Ipv4Addr>) -> Result<(), HolderError> {
+        ask(dial(&self.inner.data_dir)?, &Request::Part { pods }).map(drop)
     }
 
     /// Tells of names; see [`NameChanges`].

@@ -29,6 +29,7 @@ use super::{
     host::HostThread,
     http::HttpPath,
     names::Names,
+    parting::Parting,
     protocol::{MAX_LINE_BYTES, Request, Response, Status, VERSION},
     relay::Relay,
 };
@@ -125,6 +126,7 @@ async fn serve(host: HostThread) -> Result<(), SetupError> {
         names: Names::new(host.clone()),
         health: HealthChecks::new(host),
         relay,
+        parting: Parting::new(),
         egress_ports,
     };
     // Having a handler keeps the default action, death, away.
@@ -170,6 +172,7 @@ struct Work {
     http: HttpPath,
     names: Names,
     health: HealthChecks,
+    parting: Parting,
     egress_ports: (u16, u16),
 }
 
@@ -184,6 +187,10 @@ impl Work {
             Request::HttpCounts => Response { counts: self.http.counts(), ..Response::default() },
             Request::Leave { pods } => {
                 Response { error: self.relay.leave(&pods).err().map(|error| error.to_string()), ..Response::default() }
+            }
+            Request::Part { pods } => {
+                self.parting.set(pods).await;
+                Response::default()
             }
             Request::Health { checks } => Response { error: self.health.set(checks).await.err(), ..Response::default() },
             Request::Names { names } => {

@@ -143,6 +143,7 @@ pub(super) enum Request {
     Http { routes: Vec<HttpRoute> },
     HttpCounts,
     Leave { pods: BTreeSet<Ipv4Addr> },
+    Part { pods: BTreeSet<Ipv4Addr> },
     Health { checks: Vec<HealthCheck> },
     Names { names: NameChanges },
     Status,

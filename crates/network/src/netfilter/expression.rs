@@ -41,6 +41,8 @@ pub(crate) enum Expression<'a> {
     Mark(u32),
     /// Counts the packets that come here.
     Count,
+    /// Loads the number of the device that the packet came in by.
+    LoadDevice(u32),
     /// Loads a random number below the second.
     Random(u32, u32),
     /// Puts bytes, at most sixteen, into registers from this one on.
@@ -63,6 +65,8 @@ pub(crate) enum Expression<'a> {
     Dnat { address: u32, port: u32 },
     /// Translates the source to the address that the packet leaves by.
     Masquerade,
+    /// The packet is of no connection.
+    Untracked,
     /// Answers that the port is unreachable.
     Refuse,
     /// Ends the rule.
@@ -73,7 +77,7 @@ impl Expression<'_> {
     /// Appends the expression to a rule's list.
     pub(super) fn write(&self, rule: &mut Attributes) {
         let name = match self {
-            Self::Load(Field::Transport, _) | Self::LoadMark(_) | Self::Mark(_) => "meta",
+            Self::Load(Field::Transport, _) | Self::LoadMark(_) | Self::Mark(_) | Self::LoadDevice(_) => "meta",
             Self::Load(..) => "payload",
             Self::LoadConnectionStatus(_) => "ct",
             Self::Count => "counter",
@@ -85,6 +89,7 @@ impl Expression<'_> {
             Self::Remember { .. } => "dynset",
             Self::Dnat { .. } => "nat",
             Self::Masquerade => "masq",
+            Self::Untracked => "notrack",
             Self::Refuse => "reject",
         };
         rule.nest(LIST_ELEM, |element| {
@@ -108,6 +113,10 @@ impl Expression<'_> {
             // NFTA_META_KEY: NFT_META_MARK, NFTA_META_SREG.
             Self::Mark(from) => {
                 data.put_u32(2, 3).put_u32(3, register(from));
+            }
+            // NFT_META_IIF.
+            Self::LoadDevice(to) => {
+                data.put_u32(1, register(to)).put_u32(2, 4);
             }
             // NFTA_CT_DREG, NFTA_CT_KEY: NFT_CT_STATUS.
             Self::LoadConnectionStatus(to) => {
@@ -144,7 +153,7 @@ impl Expression<'_> {
             Self::Dnat { address, port } => {
                 data.put_u32(1, 1).put_u32(2, 2).put_u32(3, register(address)).put_u32(5, register(port));
             }
-            Self::Masquerade | Self::Count => {}
+            Self::Masquerade | Self::Untracked | Self::Count => {}
             // NFTA_REJECT_TYPE: NFT_REJECT_ICMP_UNREACH, _ICMP_CODE: ICMP_PORT_UNREACH.
             Self::Refuse => {
                 data.put_u32(1, 0).put(2, &[3]);

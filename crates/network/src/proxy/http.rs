@@ -24,13 +24,23 @@ pub(super) struct HttpPath {
     ports: BTreeMap<RouteKey, u16>,
     /// Pods to which the holder sends requests.
     pods: BTreeSet<String>,
+    /// Pods whose clients are asked to close, as the holder was told; unknown before the first time.
+    parting: Option<BTreeSet<Ipv4Addr>>,
     /// Set while the holder may have been told something else than `wanted`.
     stale: bool,
 }
 
 impl HttpPath {
     pub(super) fn new(holder: Holder, machine: Ipv4Addr) -> Self {
-        Self { holder, machine, wanted: BTreeMap::new(), ports: BTreeMap::new(), pods: BTreeSet::new(), stale: true }
+        Self {
+            holder,
+            machine,
+            wanted: BTreeMap::new(),
+            ports: BTreeMap::new(),
+            pods: BTreeSet::new(),
+            parting: None,
+            stale: true,
+        }
     }
 
     /// Takes a change of a route in, whether it is one of HTTP or not.
@@ -90,6 +100,20 @@ impl HttpPath {
         // A holder of an older windlass can't: its connections have the time that all others have.
         if let Err(error) = self.holder.leave(pods) {
             debug!(error = &error as &dyn std::error::Error, "kept connections stay with pods that are to stop");
+        }
+    }
+
+    /// Makes `pods` the whole set of those whose clients are asked to close.
+    pub(super) fn part(&mut self, pods: BTreeSet<Ipv4Addr>) {
+        if self.parting.as_ref() == Some(&pods) {
+            return;
+        }
+        match self.holder.part(pods.clone()) {
+            Ok(()) => self.parting = Some(pods),
+            // A holder of an older windlass can't.
+            Err(error) => {
+                debug!(error = &error as &dyn std::error::Error, "clients of pods that are to stop are not asked to close")
+            }
         }
     }
 

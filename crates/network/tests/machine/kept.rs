@@ -30,7 +30,7 @@ async fn publish(world: &World) -> SocketAddr {
     listen
 }
 
-fn tell_of(proxy: &mut Proxy, uid: &str, pod: &Pod, is_terminating: bool) {
+pub(crate) fn tell_of(proxy: &mut Proxy, uid: &str, pod: &Pod, is_terminating: bool) {
     let mut object = json!({
         "metadata": { "namespace": "shop", "name": uid, "uid": uid },
         "spec": { "nodeName": "here" },
@@ -43,7 +43,7 @@ fn tell_of(proxy: &mut Proxy, uid: &str, pod: &Pod, is_terminating: bool) {
 }
 
 /// Pod `a` is to stop, and `b` is there instead.
-fn replace(proxy: &mut Proxy, a: &Pod, b: &Pod) {
+pub(crate) fn replace(proxy: &mut Proxy, a: &Pod, b: &Pod) {
     tell_of(proxy, "a", a, true);
     endpoints(proxy, &[("b", b)]);
     let settled = proxy.settle(START).unwrap();

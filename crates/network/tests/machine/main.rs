@@ -11,6 +11,7 @@ mod holder;
 mod http;
 mod kept;
 mod names;
+mod parting;
 mod pods;
 mod run;
 mod services;

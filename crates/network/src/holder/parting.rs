@@ -1,0 +1,137 @@
+//! Kept connections between pods: clients of a pod that is to stop are asked, in its next answer, to close.
+//!
+//! The kernel leads a Service's connections to its pods, and nobody sits in between who could tell where an exchange of HTTP/1 ends. For
+//! the time in which a pod is to stop, what it sends takes a way round: out by a device whose other end is here, and in again. On that way
+//! the head of an answer is made to say `Connection: close`; its client opens the next connection, which leads to another pod.
+//!
+//! ```text
+//! pod ── rule: from it, TCP ──▶ table 100 ──▶ wl-parting ──▶ here ──▶ wl-parting ── untracked ──▶ client
+//! ```
+//!
+//! Answers are changed without changing their length, so the two ends agree about every byte. Nothing else is changed.
+
+mod flows;
+mod head;
+
+use std::{collections::BTreeSet, fs, io, net::Ipv4Addr};
+
+use rtnetlink::{
+    Handle, RouteMessageBuilder,
+    packet_route::{
+        IpProtocol,
+        route::RouteScope,
+        rule::{RuleAction, RuleAttribute, RuleMessage},
+    },
+};
+use tokio::task::JoinHandle;
+use tokio_tun::Tun;
+
+use self::flows::Flows;
+use super::log;
+use crate::netfilter::{Batch, Chain, Expression, Hook, NetfilterSocket};
+
+/// The device; no pod's link has such a name.
+const DEVICE: &str = "wl-parting";
+/// Where its route is, and nothing else.
+const TABLE: u32 = 100;
+/// Name of the table of packet filter rules.
+const RULES: &str = "windlass-parting";
+/// Longest packet: the device has the MTU of pods' links, 1,500.
+const LONGEST: usize = 2_048;
+
+/// The way round, once somebody needs it.
+#[derive(Debug)]
+pub(super) struct Parting {
+    way: Way,
+    /// Pods whose packets take it.
+    pods: BTreeSet<Ipv4Addr>,
+}
+
+#[derive(Debug)]
+enum Way {
+    /// Nobody has asked yet.
+    Unknown,
+    /// This machine has none; said once.
+    None,
+    There {
+        netlink: Handle,
+        /// What talks to the kernel, and what passes packets on.
+        _tasks: [JoinHandle<()>; 2],
+    },
+}
+
+impl Parting {
+    pub(super) fn new() -> Self {
+        Self { way: Way::Unknown, pods: BTreeSet::new() }
+    }
+
+    /// Makes `pods` the whole set of those whose clients are asked to close. Where that can't be done, connections have the time that
+    /// their pods are given, and end with them.
+    pub(super) async fn set(&mut self, pods: BTreeSet<Ipv4Addr>) {
+        if matches!(self.way, Way::Unknown) && !pods.is_empty() {
+            self.way = open().await.unwrap_or_else(|error| {
+                log(&format!("kept connections between pods are not asked to close before a pod stops: {error}"));
+                Way::None
+            });
+        }
+        let Way::There { netlink, .. } = &self.way else { return };
+        for pod in self.pods.difference(&pods) {
+            if let Err(error) = netlink.rule().del(rule(netlink, *pod)).execute().await {
+                log(&format!("the rule for packets of {pod} stays: {error}"));
+            }
+        }
+        for pod in pods.difference(&self.pods) {
+            let mut request = netlink.rule().add();
+            *request.message_mut() = rule(netlink, *pod);
+            if let Err(error) = request.execute().await {
+                log(&format!("no rule for packets of {pod}: {error}"));
+            }
+        }
+        self.pods = pods;
+    }
+}
+
+/// What a pod sends by TCP to others than the machine itself, whose addresses come first.
+fn rule(netlink: &Handle, pod: Ipv4Addr) -> RuleMessage {
+    let mut request = netlink.rule().add().v4().source_prefix(pod, 32).table_id(TABLE).action(RuleAction::ToTable);
+    request.message_mut().attributes.push(RuleAttribute::IpProtocol(IpProtocol::Tcp));
+    request.message_mut().clone()
+}
+
+async fn open() -> io::Result<Way> {
+    let tun = Tun::builder().name(DEVICE).up().build().map_err(io::Error::other)?.pop().ok_or(io::ErrorKind::NotFound)?;
+    // What comes in by it has a Service's address as its source, which is the machine's own.
+    fs::write(format!("/proc/sys/net/ipv4/conf/{DEVICE}/accept_local"), "1")?;
+    let index = tun.index().map_err(io::Error::other)?;
+    leave_untracked(index)?;
+    let (connection, netlink, _) = rtnetlink::new_connection()?;
+    let talking = tokio::task::spawn_local(connection);
+    let route = RouteMessageBuilder::<Ipv4Addr>::new().table_id(TABLE).output_interface(index).scope(RouteScope::Link).build();
+    netlink.route().add(route).replace().execute().await.map_err(io::Error::other)?;
+    let passing = tokio::task::spawn_local(pass_on(tun));
+    Ok(Way::There { netlink, _tasks: [talking, passing] })
+}
+
+/// Packets were translated on their way to us already: tracked once more they would be taken for connections of their own.
+fn leave_untracked(device: u32) -> io::Result<()> {
+    let mut batch = Batch::new(RULES);
+    batch.add_table();
+    let chain = Chain { name: "prerouting", kind: "filter", hook: Hook::Prerouting, priority: -300 };
+    batch.add_base_chain(chain);
+    let device = device.to_ne_bytes();
+    batch.add_rule(chain.name, &[Expression::LoadDevice(0), Expression::Equal(0, &device), Expression::Untracked]);
+    NetfilterSocket::open()?.commit(batch)
+}
+
+async fn pass_on(tun: Tun) {
+    let (mut flows, mut packet) = (Flows::default(), vec![0; LONGEST]);
+    loop {
+        let length = match tun.recv(&mut packet).await {
+            Ok(length) => length,
+            Err(error) => return log(&format!("packets of pods that stop are not passed on any more: {error}")),
+        };
+        flows.look(&mut packet[..length]);
+        // A packet that the kernel does not take is lost like any other, and sent again.
+        let _ = tun.send(&packet[..length]).await;
+    }
+}

@@ -1,0 +1,142 @@
+//! Kept connections between pods: the clients of a pod that is to stop are asked to close, and bytes arrive as they were sent.
+
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    sync::{Arc, Barrier},
+};
+
+use serde_json::json;
+use windlass_network::proxy::Proxy;
+
+use crate::{
+    kept::{replace, tell_of},
+    services::{CLUSTER_IP, START, endpoints, proxy, service},
+    world::{Pod, World, on_own_host, run},
+};
+
+const HEAD: &str = "HTTP/1.1 200 OK\r\nDate: Wed, 25 Nov 2026 04:00:00 GMT\r\nContent-Length: ";
+
+/// A body that looks like answers wherever it is cut.
+fn body() -> String {
+    format!("{HEAD}2\r\n\r\nok").repeat(40_000)
+}
+
+/// Answers every request on kept connections with its name; `/long` with a body in two halves, the second once it may go on.
+fn serve(pod: &Pod, name: &'static str, go_on: Arc<Barrier>) {
+    let listener = pod.namespace.run(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 8080)).unwrap());
+    std::thread::spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            let go_on = go_on.clone();
+            std::thread::spawn(move || answer(stream, name, &go_on));
+        }
+    });
+}
+
+fn answer(mut stream: TcpStream, name: &str, go_on: &Barrier) {
+    let mut request = [0; 1024];
+    while let Ok(length @ 1..) = stream.read(&mut request) {
+        let is_long = request[..length].starts_with(b"GET /long");
+        let body = if is_long { body() } else { name.to_owned() };
+        let (first, second) = body.split_at(body.len() / 2);
+        stream.write_all(format!("{HEAD}{}\r\n\r\n{first}", body.len()).as_bytes()).unwrap();
+        if is_long {
+            go_on.wait();
+        }
+        stream.write_all(second.as_bytes()).unwrap();
+    }
+}
+
+fn connect(client: &Pod) -> TcpStream {
+    client.namespace.run(|| TcpStream::connect((CLUSTER_IP, 80)).unwrap())
+}
+
+/// The head and the body of one answer.
+fn ask(stream: &mut TcpStream, path: &str) -> (String, String) {
+    begin(stream, path);
+    read(stream)
+}
+
+fn begin(stream: &mut TcpStream, path: &str) {
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: web\r\n\r\n").as_bytes()).unwrap();
+}
+
+fn read(stream: &mut TcpStream) -> (String, String) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let length = head.split_once("Content-Length: ").unwrap().1.trim().parse().unwrap();
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    (head, String::from_utf8(body).unwrap())
+}
+
+async fn two_pods(world: &World) -> (Proxy, Pod, Pod, Arc<Barrier>) {
+    let mut proxy = proxy(world).await;
+    let (a, b) = (world.pod("a").await, world.pod("b").await);
+    let go_on = Arc::new(Barrier::new(2));
+    serve(&a, "a", go_on.clone());
+    serve(&b, "b", go_on.clone());
+    service(&mut proxy, &json!({ "ports": [{ "port": 80 }] }));
+    tell_of(&mut proxy, "a", &a, false);
+    endpoints(&mut proxy, &[("a", &a)]);
+    proxy.settle(START).unwrap();
+    (proxy, a, b, go_on)
+}
+
+async fn rules(world: &World) -> String {
+    world.machine.call(|| Ok(run("ip", &["rule"]))).await.unwrap()
+}
+
+#[test]
+fn answers_ask_to_close() {
+    on_own_host(async {
+        let world = World::new().await;
+        let client = world.pod("client").await;
+        let (mut proxy, a, b, _) = two_pods(&world).await;
+        let (mut kept, mut other) = (connect(&client), connect(&client));
+        let plain = format!("{HEAD}1\r\n\r\n");
+        assert_eq!(ask(&mut kept, "/"), (plain.clone(), "a".to_owned()));
+        assert_eq!(ask(&mut other, "/").0, plain);
+        replace(&mut proxy, &a, &b);
+        let closing = plain.replace("Date: Wed, 25 Nov 2026 04:00:00 GMT", "Connection:                   close");
+        for stream in [&mut kept, &mut other] {
+            // It might be the end of a long one.
+            assert_eq!(ask(stream, "/").0, plain);
+            // A client that does not listen is asked again.
+            for _ in 0..3 {
+                assert_eq!(ask(stream, "/"), (closing.clone(), "a".to_owned()));
+            }
+        }
+        assert_eq!(ask(&mut connect(&client), "/"), (plain, "b".to_owned()));
+        assert!(rules(&world).await.contains(&format!("from {} ipproto tcp lookup 100", a.address)));
+        proxy.pod_deleted("shop", "a");
+        proxy.settle(START).unwrap();
+        assert!(!rules(&world).await.contains("lookup 100"));
+    });
+}
+
+#[test]
+fn an_answer_that_is_under_way_arrives_as_it_was_sent() {
+    on_own_host(async {
+        let world = World::new().await;
+        let client = world.pod("client").await;
+        let (mut proxy, a, b, go_on) = two_pods(&world).await;
+        let mut kept = connect(&client);
+        let mut reader = kept.try_clone().unwrap();
+        let long = std::thread::spawn(move || {
+            begin(&mut kept, "/long");
+            read(&mut kept).1
+        });
+        let mut first = [0; 1];
+        while reader.peek(&mut first).unwrap() == 0 {}
+        replace(&mut proxy, &a, &b);
+        go_on.wait();
+        assert!(long.join().unwrap() == body());
+        assert!(ask(&mut reader, "/").0.contains("Connection:                   close"));
+    });
+}
