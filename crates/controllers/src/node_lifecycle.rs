@@ -90,7 +90,11 @@ impl Loop {
             Health::Heard { until } => wake_at = Some(until),
             Health::KnownSilent => self.mark_pods_not_ready(name).await?,
             Health::Silent { conditions } => {
-                let change = json!({"metadata": {"uid": node.metadata.uid}, "status": {"conditions": conditions}});
+                // Only of the node that was judged: one that came back at this instant has just said how it is, and does not say so again.
+                let change = json!({
+                    "metadata": {"uid": node.metadata.uid, "resourceVersion": node.metadata.resource_version},
+                    "status": {"conditions": conditions}
+                });
                 mark.own(&api::merge_status::<Node>(&context.client, &node.metadata, &change).await?);
                 self.marks.set(name, mark);
                 self.tell::<Node>(
