@@ -267,13 +267,14 @@ impl Planning<'_> {
         }
     }
 
-    /// Of several pods on a node the oldest one that serves stays; while surging, that of each generation.
+    /// Of several pods on a node the oldest one that serves stays; while surging, that of each generation, the old one only if it is
+    /// ready.
     fn delete_duplicates(&mut self, active: &[&Arc<Pod>]) {
         let mut active = active.to_vec();
         active.sort_by_key(|pod| !self.is_available(pod));
         let (new, old): (Vec<&Arc<Pod>>, Vec<&Arc<Pod>>) = active.iter().copied().partition(|pod| self.is_new(pod));
         let surplus = if self.settings.max_surge > 0 && !new.is_empty() && !old.is_empty() {
-            [&new[1..], &old[1..]].concat()
+            [&new[1..], &old[usize::from(replica::is_ready(old[0]))..]].concat()
         } else {
             active.iter().skip(1).copied().collect()
         };

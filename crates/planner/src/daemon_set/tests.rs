@@ -227,6 +227,13 @@ fn a_surge_onto_a_node_that_is_lost_still_counts() {
     *lost = node(&name, json!({ "taints": [{ "key": "node.kubernetes.io/unreachable", "effect": "NoSchedule" }] }));
     world.settle();
     assert_eq!(world.pods.len(), 4);
+    // Once its old pod is not ready any more it is not kept, and the surge goes on elsewhere.
+    let old = world.pods.values_mut().find(|pod| pod::node_of(pod) == Some(&name) && image(pod) == "a").unwrap();
+    let unready = json!({ "phase": "Running", "conditions": [{ "type": "Ready", "status": "False" }] });
+    Arc::make_mut(old).status = Some(serde_json::from_value(unready).unwrap());
+    world.settle();
+    assert_eq!(world.images(), "node-0=broken node-1=a node-1=broken node-2=a");
+    assert_eq!(world.worst.1, 1);
 }
 
 #[test]
