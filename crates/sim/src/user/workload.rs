@@ -12,9 +12,15 @@ pub(crate) trait Workload: std::fmt::Debug + Send + Sync {
     /// As in its path.
     fn plural(&self) -> &'static str;
     /// As in the path of what remembers its revisions.
-    fn history(&self) -> &'static str;
+    fn history(&self) -> &'static str {
+        "controllerrevisions"
+    }
     /// The number and the template that such an object remembers.
-    fn remembered(&self, object: &Value) -> (String, Value);
+    fn remembered(&self, object: &Value) -> (String, Value) {
+        let mut template = object["data"]["spec"]["template"].clone();
+        template.as_object_mut().map(|fields| fields.remove("$patch"));
+        (object["revision"].to_string(), template)
+    }
     /// The part of its spec that is its alone.
     fn spec(&self, replicas: u64, chance: &Chance) -> Value;
     /// Any strategy, as a change of its spec.
@@ -103,11 +109,14 @@ impl Workload for Deployment {
     }
 }
 
-/// The number and the template of a ControllerRevision.
-fn of_revision(object: &Value) -> (String, Value) {
-    let mut template = object["data"]["spec"]["template"].clone();
-    template.as_object_mut().map(|fields| fields.remove("$patch"));
-    (object["revision"].to_string(), template)
+/// A strategy of a StatefulSet or a DaemonSet.
+fn rolling_update(bounds: &Value) -> Value {
+    json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": bounds}})
+}
+
+/// The other one, now and then.
+fn on_delete(chance: &Chance) -> Option<Value> {
+    chance.hits(100).then(|| json!({"updateStrategy": {"type": "OnDelete", "rollingUpdate": null}}))
 }
 
 impl Workload for StatefulSet {
@@ -119,29 +128,21 @@ impl Workload for StatefulSet {
         "statefulsets"
     }
 
-    fn history(&self) -> &'static str {
-        "controllerrevisions"
-    }
-
-    fn remembered(&self, object: &Value) -> (String, Value) {
-        of_revision(object)
-    }
-
     fn spec(&self, replicas: u64, chance: &Chance) -> Value {
         let policy = *chance.pick(&["OrderedReady", "OrderedReady", "Parallel"]);
         json!({"replicas": replicas, "serviceName": "web", "podManagementPolicy": policy})
     }
 
     fn strategy(&self, chance: &Chance) -> Value {
-        if chance.hits(100) {
-            return json!({"updateStrategy": {"type": "OnDelete", "rollingUpdate": null}});
+        if let Some(strategy) = on_delete(chance) {
+            return strategy;
         }
         let rolling = json!({"partition": chance.pick(&[0, 0, 0, 1, 2, 5]), "maxUnavailable": chance.pick(&[1, 1, 2, 3])});
-        json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": rolling}})
+        rolling_update(&rolling)
     }
 
     fn let_go(&self) -> Value {
-        json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}})
+        rolling_update(&json!({"partition": 0}))
     }
 
     fn acts(&self) -> &'static [(Act, u64)] {
@@ -168,21 +169,13 @@ impl Workload for DaemonSet {
         "daemonsets"
     }
 
-    fn history(&self) -> &'static str {
-        "controllerrevisions"
-    }
-
-    fn remembered(&self, object: &Value) -> (String, Value) {
-        of_revision(object)
-    }
-
     fn spec(&self, _: u64, _: &Chance) -> Value {
         json!({})
     }
 
     fn strategy(&self, chance: &Chance) -> Value {
-        if chance.hits(100) {
-            return json!({"updateStrategy": {"type": "OnDelete", "rollingUpdate": null}});
+        if let Some(strategy) = on_delete(chance) {
+            return strategy;
         }
         let bounds: [(Value, Value); 6] = [
             (0.into(), 1.into()),
@@ -194,11 +187,11 @@ impl Workload for DaemonSet {
         ];
         let (surge, unavailable) = chance.pick(&bounds);
         let rolling = json!({"maxSurge": surge, "maxUnavailable": unavailable});
-        json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": rolling}})
+        rolling_update(&rolling)
     }
 
     fn let_go(&self) -> Value {
-        json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}})
+        rolling_update(&json!({"maxSurge": 0, "maxUnavailable": 1}))
     }
 
     fn acts(&self) -> &'static [(Act, u64)] {
