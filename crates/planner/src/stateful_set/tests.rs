@@ -267,6 +267,21 @@ fn issue_67250_a_pod_that_never_became_ready_does_not_hold_up_its_own_repair() {
     }
 }
 
+/// kubernetes/kubernetes #137409: with maxUnavailable, the pods of a first revision that never became available were never replaced, as
+/// they alone were as many as may be unavailable.
+#[test]
+fn issue_137409_a_broken_first_revision_is_replaced_under_max_unavailable() {
+    for (policy, replicas, most) in [("OrderedReady", 1, 1), ("Parallel", 1, 1), ("OrderedReady", 3, 2), ("Parallel", 3, 2)] {
+        let rolling = json!({ "updateStrategy": { "rollingUpdate": { "maxUnavailable": most } }, "podManagementPolicy": policy });
+        let mut world = World::new(stateful_set(replicas, BROKEN, rolling));
+        world.settle();
+        world.set_image("a");
+        world.settle();
+        assert_eq!(world.images(), vec!["a"; world.pods.len()].join(" "), "{policy}");
+        assert_eq!(world.images().split(' ').count(), usize::try_from(replicas).unwrap(), "{policy}");
+    }
+}
+
 /// kubernetes/kubernetes #121534: without pods a rollout counted as done, and a partition lost the revision that it keeps.
 #[test]
 fn issue_121534_scaled_to_nothing_and_back_a_partition_keeps_its_revision() {
