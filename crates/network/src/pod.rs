@@ -25,6 +25,7 @@ use crate::{
     machine::{new_socket, within},
 };
 use addresses::PodAddresses;
+pub(crate) use link::link_name;
 
 /// Puts pods on the network of this machine; clones share it.
 #[derive(Debug, Clone)]

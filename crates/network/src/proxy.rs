@@ -82,8 +82,6 @@ pub struct Proxy {
     pods: BTreeMap<String, PodRef>,
     /// Their addresses, once they have one.
     pod_addresses: BTreeMap<String, Ipv4Addr>,
-    /// Pods that no route leads to any more, by uid, and their addresses: until they are gone, or one leads there again.
-    parting: BTreeMap<String, Ipv4Addr>,
     members: Members,
     plans: BTreeMap<ServiceKey, ServicePlan>,
     wakes: BTreeSet<(Timestamp, ServiceKey)>,
@@ -122,7 +120,6 @@ impl Proxy {
             mentions: BTreeMap::new(),
             pods: BTreeMap::new(),
             pod_addresses: BTreeMap::new(),
-            parting: BTreeMap::new(),
             members: Members::default(),
             plans: BTreeMap::new(),
             wakes: BTreeSet::new(),
@@ -257,13 +254,10 @@ impl Proxy {
         self.rules.commit(changes)?;
         let leads = |uid: &str| self.rules.lead_to(uid) || self.http.as_ref().is_some_and(|http| http.leads_to(uid));
         let Acknowledged { gone, paused } = self.departures.acknowledge(leads);
-        let left = gone.iter().chain(&paused).filter_map(|uid| Some((uid.clone(), *self.pod_addresses.get(uid)?)));
-        let left: Vec<_> = left.collect();
-        self.parting.retain(|uid, _| self.pods.contains_key(uid) && !leads(uid));
         if let Some(http) = &mut self.http {
-            self.parting.extend(left.iter().cloned());
-            http.part(self.parting.values().copied().collect());
-            http.leave(left.into_iter().map(|(_, address)| address).collect());
+            let address = |uid: &str| self.pod_addresses.get(uid).copied();
+            http.part(self.departures.parting().filter_map(address).collect());
+            http.leave(gone.iter().chain(&paused).filter_map(|uid| address(uid)).collect());
         }
         let named = |uids: Vec<String>| uids.iter().filter_map(|uid| self.pods.get(uid).cloned()).collect();
         let (unrouted, paused) = (named(gone), named(paused));

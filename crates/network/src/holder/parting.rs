@@ -5,7 +5,7 @@
 //! the head of an answer is made to say `Connection: close`; its client opens the next connection, which leads to another pod.
 //!
 //! ```text
-//! pod ── rule: from it, TCP ──▶ table 100 ──▶ wl-parting ──▶ here ──▶ wl-parting ── untracked ──▶ client
+//! pod ── rule: in by its link, TCP ──▶ table 100 ──▶ wl-parting ──▶ here ──▶ wl-parting ── untracked ──▶ client
 //! ```
 //!
 //! Answers are changed without changing their length, so the two ends agree about every byte. Nothing else is changed.
@@ -28,7 +28,10 @@ use tokio_tun::Tun;
 
 use self::flows::Flows;
 use super::log;
-use crate::netfilter::{Batch, Chain, Expression, Hook, NetfilterSocket};
+use crate::{
+    netfilter::{Batch, Chain, Expression, Hook, NetfilterSocket},
+    pod::link_name,
+};
 
 /// The device; no pod's link has such a name.
 const DEVICE: &str = "wl-parting";
@@ -36,6 +39,11 @@ const DEVICE: &str = "wl-parting";
 const TABLE: u32 = 100;
 /// Name of the table of packet filter rules.
 const RULES: &str = "windlass-parting";
+/// Priorities of rules: the kernel has its own first one, for the machine's addresses, at 0. Clients in the machine itself are to be
+/// asked, too, so it comes after ours.
+const TO_ITSELF: u32 = 40;
+const AROUND: u32 = 50;
+const THEN_LOCAL: u32 = 100;
 /// Longest packet: the device has the MTU of pods' links, 1,500.
 const LONGEST: usize = 2_048;
 
@@ -75,27 +83,32 @@ impl Parting {
             });
         }
         let Way::There { netlink, .. } = &self.way else { return };
-        for pod in self.pods.difference(&pods) {
-            if let Err(error) = netlink.rule().del(rule(netlink, *pod)).execute().await {
-                log(&format!("the rule for packets of {pod} stays: {error}"));
+        for rule in self.pods.difference(&pods).flat_map(|pod| rules(netlink, *pod)) {
+            if let Err(error) = netlink.rule().del(rule).execute().await {
+                log(&format!("a rule for packets of a pod stays: {error}"));
             }
         }
-        for pod in pods.difference(&self.pods) {
+        for rule in pods.difference(&self.pods).flat_map(|pod| rules(netlink, *pod)) {
             let mut request = netlink.rule().add();
-            *request.message_mut() = rule(netlink, *pod);
+            *request.message_mut() = rule;
             if let Err(error) = request.execute().await {
-                log(&format!("no rule for packets of {pod}: {error}"));
+                log(&format!("no rule for packets of a pod: {error}"));
             }
         }
         self.pods = pods;
     }
 }
 
-/// What a pod sends by TCP to others than the machine itself, whose addresses come first.
-fn rule(netlink: &Handle, pod: Ipv4Addr) -> RuleMessage {
-    let mut request = netlink.rule().add().v4().source_prefix(pod, 32).table_id(TABLE).action(RuleAction::ToTable);
-    request.message_mut().attributes.push(RuleAttribute::IpProtocol(IpProtocol::Tcp));
-    request.message_mut().clone()
+/// What comes from a pod by TCP takes the way round. By its link, and not only from its address: what comes back to us by the device is
+/// not meant again. What the pod sends to itself through its Service does not: the kernel forgets a connection whose source it has
+/// masqueraded when that takes another way, and nobody is left to be told when the pod stops.
+fn rules(netlink: &Handle, pod: Ipv4Addr) -> [RuleMessage; 2] {
+    let rule = || netlink.rule().add().v4().input_interface(link_name(pod)).source_prefix(pod, 32).action(RuleAction::ToTable);
+    let to_itself = rule().destination_prefix(pod, 32).table_id(u32::from(nix::libc::RT_TABLE_MAIN)).priority(TO_ITSELF);
+    [to_itself, rule().table_id(TABLE).priority(AROUND)].map(|mut request| {
+        request.message_mut().attributes.push(RuleAttribute::IpProtocol(IpProtocol::Tcp));
+        request.message_mut().clone()
+    })
 }
 
 async fn open() -> io::Result<Way> {
@@ -108,8 +121,20 @@ async fn open() -> io::Result<Way> {
     let talking = tokio::task::spawn_local(connection);
     let route = RouteMessageBuilder::<Ipv4Addr>::new().table_id(TABLE).output_interface(index).scope(RouteScope::Link).build();
     netlink.route().add(route).replace().execute().await.map_err(io::Error::other)?;
+    put_local_second(&netlink).await.map_err(io::Error::other)?;
     let passing = tokio::task::spawn_local(pass_on(tun));
     Ok(Way::There { netlink, _tasks: [talking, passing] })
+}
+
+/// Makes room before the rule for the machine's own addresses; there is always one.
+async fn put_local_second(netlink: &Handle) -> Result<(), rtnetlink::Error> {
+    let local = |priority| {
+        let request = netlink.rule().add().v4().table_id(u32::from(nix::libc::RT_TABLE_LOCAL)).action(RuleAction::ToTable);
+        request.priority(priority)
+    };
+    local(THEN_LOCAL).execute().await?;
+    let first = local(0).message_mut().clone();
+    netlink.rule().del(first).execute().await
 }
 
 /// Packets were translated on their way to us already: tracked once more they would be taken for connections of their own.

@@ -141,7 +141,7 @@ async fn index_of(netlink: &Handle, name: &str) -> io::Result<Option<u32>> {
 }
 
 /// The machine's end is named by the pod's address, which is its own alone: `wl0af40005` for 10.244.0.5.
-fn link_name(address: Ipv4Addr) -> String {
+pub(crate) fn link_name(address: Ipv4Addr) -> String {
     format!("wl{:08x}", address.to_bits())
 }
 

@@ -22,7 +22,7 @@ fn body() -> String {
     format!("{HEAD}2\r\n\r\nok").repeat(40_000)
 }
 
-/// Answers every request on kept connections with its name; `/long` with a body in two halves, the second once it may go on.
+/// Answers every request on kept connections with its name; `/long` with a body in two halves, and waits twice between them.
 fn serve(pod: &Pod, name: &'static str, go_on: Arc<Barrier>) {
     let listener = pod.namespace.run(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 8080)).unwrap());
     std::thread::spawn(move || {
@@ -41,6 +41,7 @@ fn answer(mut stream: TcpStream, name: &str, go_on: &Barrier) {
         let (first, second) = body.split_at(body.len() / 2);
         stream.write_all(format!("{HEAD}{}\r\n\r\n{first}", body.len()).as_bytes()).unwrap();
         if is_long {
+            go_on.wait();
             go_on.wait();
         }
         stream.write_all(second.as_bytes()).unwrap();
@@ -98,13 +99,19 @@ fn answers_ask_to_close() {
         let world = World::new().await;
         let client = world.pod("client").await;
         let (mut proxy, a, b, _) = two_pods(&world).await;
-        let (mut kept, mut other) = (connect(&client), connect(&client));
+        // Through the Service, past it, and from the machine itself.
+        let (mut kept, address) = (connect(&client), a.address);
+        let mut direct = client.namespace.run(move || TcpStream::connect((address, 8080)).unwrap());
+        let mut inside = world.machine.call(|| TcpStream::connect((CLUSTER_IP, 80))).await.unwrap();
+        let mut itself = connect(&a);
         let plain = format!("{HEAD}1\r\n\r\n");
         assert_eq!(ask(&mut kept, "/"), (plain.clone(), "a".to_owned()));
-        assert_eq!(ask(&mut other, "/").0, plain);
+        assert_eq!(ask(&mut direct, "/").0, plain);
+        assert_eq!(ask(&mut inside, "/").0, plain);
+        assert_eq!(ask(&mut itself, "/").0, plain);
         replace(&mut proxy, &a, &b);
-        let closing = plain.replace("Date: Wed, 25 Nov 2026 04:00:00 GMT", "Connection:                   close");
-        for stream in [&mut kept, &mut other] {
+        let closing = plain.replace("Date: Wed, 25 Nov 2026 04:00:00 GMT", "Connection: close\r\nX:--------------");
+        for stream in [&mut kept, &mut direct, &mut inside] {
             // It might be the end of a long one.
             assert_eq!(ask(stream, "/").0, plain);
             // A client that does not listen is asked again.
@@ -112,8 +119,16 @@ fn answers_ask_to_close() {
                 assert_eq!(ask(stream, "/"), (closing.clone(), "a".to_owned()));
             }
         }
-        assert_eq!(ask(&mut connect(&client), "/"), (plain, "b".to_owned()));
-        assert!(rules(&world).await.contains(&format!("from {} ipproto tcp lookup 100", a.address)));
+        assert_eq!(ask(&mut connect(&client), "/"), (plain.clone(), "b".to_owned()));
+        // What a pod asks itself is answered as before.
+        for _ in 0..3 {
+            assert_eq!(ask(&mut itself, "/"), (plain.clone(), "a".to_owned()));
+        }
+        // Connections begun by the pod itself go the same way, and get where they go.
+        let (mut own, pod) = (a.namespace.run(|| TcpStream::connect((CLUSTER_IP, 80)).unwrap()), b.address);
+        let mut other = a.namespace.run(move || TcpStream::connect((pod, 8080)).unwrap());
+        assert_eq!([ask(&mut own, "/").1, ask(&mut other, "/").1], ["b", "b"]);
+        assert!(rules(&world).await.contains(&format!("from {} iif", a.address)));
         proxy.pod_deleted("shop", "a");
         proxy.settle(START).unwrap();
         assert!(!rules(&world).await.contains("lookup 100"));
@@ -132,11 +147,10 @@ fn an_answer_that_is_under_way_arrives_as_it_was_sent() {
             begin(&mut kept, "/long");
             read(&mut kept).1
         });
-        let mut first = [0; 1];
-        while reader.peek(&mut first).unwrap() == 0 {}
+        go_on.wait();
         replace(&mut proxy, &a, &b);
         go_on.wait();
         assert!(long.join().unwrap() == body());
-        assert!(ask(&mut reader, "/").0.contains("Connection:                   close"));
+        assert!(ask(&mut reader, "/").0.contains("\r\nConnection: close\r\n"));
     });
 }

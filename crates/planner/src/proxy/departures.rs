@@ -115,6 +115,12 @@ impl Departures {
         acknowledged
     }
 
+    /// Pods that no route leads to, and that have been told so: they serve what was begun with them, and no more.
+    pub fn parting(&self) -> impl Iterator<Item = &str> {
+        let told = |departure: &Departure| matches!(departure, Departure::Gone | Departure::Paused { told: true });
+        self.by_uid.iter().filter(move |(_, departure)| told(departure)).map(|(uid, _)| uid.as_str())
+    }
+
     /// Forgets pods that are gone, and that `mentioned` says neither the API nor any slice knows: they can't come back.
     pub fn forget(&mut self, mentioned: impl Fn(&str) -> bool) {
         self.by_uid.retain(|uid, departure| *departure != Departure::Gone || mentioned(uid));
