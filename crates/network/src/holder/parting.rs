@@ -39,11 +39,9 @@ const DEVICE: &str = "wl-parting";
 const TABLE: u32 = 100;
 /// Name of the table of packet filter rules.
 const RULES: &str = "windlass-parting";
-/// Priorities of rules: the kernel has its own first one, for the machine's addresses, at 0. Clients in the machine itself are to be
-/// asked, too, so it comes after ours.
+/// Priorities of rules, after the kernel's first one for the machine's own addresses: probes and what the holder carries go straight on.
 const TO_ITSELF: u32 = 40;
 const AROUND: u32 = 50;
-const THEN_LOCAL: u32 = 100;
 /// Longest packet: the device has the MTU of pods' links, 1,500.
 const LONGEST: usize = 2_048;
 
@@ -121,20 +119,8 @@ async fn open() -> io::Result<Way> {
     let talking = tokio::task::spawn_local(connection);
     let route = RouteMessageBuilder::<Ipv4Addr>::new().table_id(TABLE).output_interface(index).scope(RouteScope::Link).build();
     netlink.route().add(route).replace().execute().await.map_err(io::Error::other)?;
-    put_local_second(&netlink).await.map_err(io::Error::other)?;
     let passing = tokio::task::spawn_local(pass_on(tun));
     Ok(Way::There { netlink, _tasks: [talking, passing] })
-}
-
-/// Makes room before the rule for the machine's own addresses; there is always one.
-async fn put_local_second(netlink: &Handle) -> Result<(), rtnetlink::Error> {
-    let local = |priority| {
-        let request = netlink.rule().add().v4().table_id(u32::from(nix::libc::RT_TABLE_LOCAL)).action(RuleAction::ToTable);
-        request.priority(priority)
-    };
-    local(THEN_LOCAL).execute().await?;
-    let first = local(0).message_mut().clone();
-    netlink.rule().del(first).execute().await
 }
 
 /// Packets were translated on their way to us already: tracked once more they would be taken for connections of their own.
