@@ -74,6 +74,9 @@ fn ways(machine: &Machine, kubectl: &Kubectl) -> Vec<Way> {
 
 const DONE: &str = "kubectl rollout status deployment/web --timeout=120s";
 
+/// kubectl refuses a second restart within a second.
+const RESTART: &str = "for i in $(seq 20); do kubectl rollout restart deployment/web && exit; sleep 0.1; done; exit 1";
+
 /// A machine that serves `load.yaml`.
 fn start(kubectl: &Kubectl) -> Machine {
     let machine = Machine::start(&[]);
@@ -144,7 +147,7 @@ fn windlass_killed_and_started_again() {
         machine.up();
         load.go_on(100);
         // Whole again, and it can roll; and it is killed in the middle of that.
-        run(&machine, &kubectl, "kubectl rollout restart deployment/web");
+        run(&machine, &kubectl, RESTART);
         load.go_on(200);
         machine.kill();
         load.go_on(300);
