@@ -1,4 +1,4 @@
-//! Kept connections between pods: clients of a pod that is to stop are asked, in its next answer, to close.
+//! Kept connections between pods: clients of a pod that is to stop are asked to close, in its answers from the second on.
 //!
 //! The kernel leads a Service's connections to its pods, and nobody sits in between who could tell where an exchange of HTTP/1 ends. For
 //! the time in which a pod is to stop, what it sends takes a way round: out by a device whose other end is here, and in again. On that way
