@@ -15,10 +15,7 @@ use libcontainer::{
     syscall::syscall::create_syscall,
     workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError},
 };
-use nix::{
-    sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
-    unistd::execve,
-};
+use nix::{libc, sys::signal::SigSet, unistd::execve};
 use oci_spec::runtime::{Process, Spec};
 
 use super::argv::look_path;
@@ -111,12 +108,14 @@ fn program(process: &Process) -> Result<PathBuf, String> {
     look_path(program, path)
 }
 
-/// A program starts with no signal blocked and none ignored; Rust ignores SIGPIPE.
+/// A program starts with no signal blocked and none ignored. Rust ignores SIGPIPE; a shell without job control starts what it puts into
+/// the background with SIGINT and SIGQUIT ignored, `nohup` with SIGHUP, glibc's `posix_spawn` with its own two; `execve` keeps all that.
 pub(crate) fn reset_signals() {
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    for signal in [Signal::SIGPIPE, Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD] {
-        // SAFETY: the default disposition runs no code of ours.
-        let _ = unsafe { sigaction(signal, &default) };
+    // The kernel's `struct sigaction`, all zero: the default. glibc's own call refuses to set the two signals that it uses itself.
+    let default = [0_u64; 4];
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: reads `default`, writes nothing, and runs no code of ours. SIGKILL and SIGSTOP are refused; nobody can ignore them.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), 0_usize, size_of::<u64>()) };
     }
     let _ = SigSet::empty().thread_set_mask();
 }

@@ -1,6 +1,6 @@
 //! Containers from start to end.
 
-use std::{fs, os::unix::fs::FileTypeExt as _, process::Command, time::Duration};
+use std::{env, fs, os::unix::fs::FileTypeExt as _, process::Command, time::Duration};
 
 use oci_spec::image::ConfigBuilder;
 use windlass_oci::{
@@ -14,12 +14,16 @@ use crate::{
     fixture::{Machine, log_text, run},
 };
 
+/// Set where the test program was started with signals ignored.
+const IGNORING: &str = "WINDLASS_TEST_IGNORING";
+
 pub(crate) const TESTS: &[Test] = &[
     ("output_and_exit_code", output_and_exit_code),
     ("isolation", isolation),
     ("image_defaults", image_defaults),
     ("mounts_and_working_dir", mounts_and_working_dir),
     ("start_errors", start_errors),
+    ("signals_as_default", signals_as_default),
     ("stop_with_grace_and_without", stop_with_grace_and_without),
     ("out_of_memory", out_of_memory),
     ("security", security),
@@ -125,6 +129,25 @@ fn start_errors() {
         let empty = ContainerSpec { command: vec![], ..base };
         let error = machine.runtime.create_container(&sandbox.id, empty).await.unwrap_err();
         assert_eq!(chain(&error), "failed to generate container spec: no command specified");
+    });
+}
+
+/// A machine that a script put into the background ignores SIGINT and SIGQUIT (nginx's signal to stop); its containers do not.
+fn signals_as_default() {
+    if env::var_os(IGNORING).is_none() {
+        let again = "trap '' HUP INT QUIT USR1 TSTP; exec \"$0\" --exact signals_as_default";
+        let status = Command::new("sh").arg("-c").arg(again).arg(env::current_exe().unwrap()).env(IGNORING, "").status();
+        assert!(status.unwrap().success());
+        return;
+    }
+    let machine = Machine::new();
+    run(async {
+        let mut spec = machine.script("").await;
+        // No shell between: busybox's own ignores SIGQUIT.
+        spec.command = ["grep", "-E", "Sig(Ign|Blk)", "/proc/self/status"].map(Into::into).into();
+        let (code, log) = machine.run_spec(spec).await;
+        assert_eq!(code, 0);
+        assert_eq!(log.matches("0000000000000000").count(), 2, "{log}");
     });
 }
 
