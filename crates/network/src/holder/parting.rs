@@ -8,6 +8,9 @@
 //! pod ── rule: in by its link, TCP ──▶ table 100 ──▶ wl-parting ──▶ here ──▶ wl-parting ── untracked ──▶ client
 //! ```
 //!
+//! Where the client is the machine itself only what a Service led takes it: probes and what the holder asks a pod by its own address go
+//! straight on.
+//!
 //! Answers are changed without changing their length, so the two ends agree about every byte. Nothing else is changed.
 
 mod flows;
@@ -29,7 +32,7 @@ use tokio_tun::Tun;
 use self::flows::Flows;
 use super::log;
 use crate::{
-    netfilter::{Batch, Chain, Expression, Hook, NetfilterSocket},
+    netfilter::{Batch, Chain, Expression, Hook, NetfilterSocket, TRANSLATED},
     pod::link_name,
 };
 
@@ -39,9 +42,15 @@ const DEVICE: &str = "wl-parting";
 const TABLE: u32 = 100;
 /// Name of the table of packet filter rules.
 const RULES: &str = "windlass-parting";
-/// Priorities of rules, after the kernel's first one for the machine's own addresses: probes and what the holder carries go straight on.
-const TO_ITSELF: u32 = 40;
-const AROUND: u32 = 50;
+/// Priorities of rules. What stays with the pod comes first.
+const TO_ITSELF: u32 = 10;
+/// What a Service led, to whomever.
+const LED_AROUND: u32 = 20;
+/// The kernel's own for what is to the machine's addresses, which comes first of all before we need one before it.
+const TO_MACHINE: u32 = 30;
+const AROUND: u32 = 40;
+/// Marks packets of connections that a Service led; another mark than that of packets which missed their Service's backends.
+const LED: [u8; 4] = 2_u32.to_ne_bytes();
 /// Longest packet: the device has the MTU of pods' links, 1,500.
 const LONGEST: usize = 2_048;
 
@@ -100,10 +109,11 @@ impl Parting {
 /// What comes from a pod by TCP takes the way round. By its link, and not only from its address: what comes back to us by the device is
 /// not meant again. What the pod sends to itself through its Service does not: the kernel forgets a connection whose source it has
 /// masqueraded when that takes another way, and nobody is left to be told when the pod stops.
-fn rules(netlink: &Handle, pod: Ipv4Addr) -> [RuleMessage; 2] {
+fn rules(netlink: &Handle, pod: Ipv4Addr) -> [RuleMessage; 3] {
     let rule = || netlink.rule().add().v4().input_interface(link_name(pod)).source_prefix(pod, 32).action(RuleAction::ToTable);
     let to_itself = rule().destination_prefix(pod, 32).table_id(u32::from(nix::libc::RT_TABLE_MAIN)).priority(TO_ITSELF);
-    [to_itself, rule().table_id(TABLE).priority(AROUND)].map(|mut request| {
+    let led = rule().table_id(TABLE).priority(LED_AROUND).fw_mark(u32::from_ne_bytes(LED));
+    [to_itself, led, rule().table_id(TABLE).priority(AROUND)].map(|mut request| {
         request.message_mut().attributes.push(RuleAttribute::IpProtocol(IpProtocol::Tcp));
         request.message_mut().clone()
     })
@@ -114,23 +124,38 @@ async fn open() -> io::Result<Way> {
     // What comes in by it has a Service's address as its source, which is the machine's own.
     fs::write(format!("/proc/sys/net/ipv4/conf/{DEVICE}/accept_local"), "1")?;
     let index = tun.index().map_err(io::Error::other)?;
-    leave_untracked(index)?;
+    add_rules(index)?;
     let (connection, netlink, _) = rtnetlink::new_connection()?;
     let talking = tokio::task::spawn_local(connection);
+    put_first(&netlink).await.map_err(io::Error::other)?;
     let route = RouteMessageBuilder::<Ipv4Addr>::new().table_id(TABLE).output_interface(index).scope(RouteScope::Link).build();
     netlink.route().add(route).replace().execute().await.map_err(io::Error::other)?;
     let passing = tokio::task::spawn_local(pass_on(tun));
     Ok(Way::There { netlink, _tasks: [talking, passing] })
 }
 
-/// Packets were translated on their way to us already: tracked once more they would be taken for connections of their own.
-fn leave_untracked(device: u32) -> io::Result<()> {
+/// Makes room before the kernel's rule for the machine's own addresses, which is never away meanwhile.
+async fn put_first(netlink: &Handle) -> Result<(), rtnetlink::Error> {
+    let local = || netlink.rule().add().v4().action(RuleAction::ToTable).table_id(u32::from(nix::libc::RT_TABLE_LOCAL));
+    local().priority(TO_MACHINE).replace().execute().await?;
+    let mut first = local().priority(0);
+    netlink.rule().del(first.message_mut().clone()).execute().await
+}
+
+/// Marks what Services led. And leaves what comes in by the device untracked: packets were translated on their way to us already, and
+/// tracked once more they would be taken for connections of their own.
+fn add_rules(device: u32) -> io::Result<()> {
     let mut batch = Batch::new(RULES);
     batch.add_table();
-    let chain = Chain { name: "prerouting", kind: "filter", hook: Hook::Prerouting, priority: -300 };
-    batch.add_base_chain(chain);
+    let early = Chain { name: "prerouting", kind: "filter", hook: Hook::Prerouting, priority: -300 };
+    batch.add_base_chain(early);
     let device = device.to_ne_bytes();
-    batch.add_rule(chain.name, &[Expression::LoadDevice(0), Expression::Equal(0, &device), Expression::Untracked]);
+    batch.add_rule(early.name, &[Expression::LoadDevice(0), Expression::Equal(0, &device), Expression::Untracked]);
+    // After the kernel knows the connection, and before it looks for a route.
+    let tracked = Chain { name: "tracked", kind: "filter", hook: Hook::Prerouting, priority: -150 };
+    batch.add_base_chain(tracked);
+    let is_led = [Expression::LoadConnectionStatus(0), Expression::Mask(0, TRANSLATED), Expression::NotEqual(0, &[0; 4])];
+    batch.add_rule(tracked.name, &[&is_led[..], &[Expression::Set(0, &LED), Expression::Mark(0)]].concat());
     NetfilterSocket::open()?.commit(batch)
 }
 

@@ -9,6 +9,9 @@ const VERDICT: u32 = 0;
 /// The first of sixteen registers of four bytes; [`Expression`] counts from there.
 const FIRST_REGISTER: u32 = 8;
 
+/// The status bit of a connection whose destination was translated: the kernel's `IPS_DST_NAT`.
+pub(crate) const TRANSLATED: [u8; 4] = 0x20_u32.to_ne_bytes();
+
 // Types of attributes, from linux/netfilter/nf_tables.h.
 const LIST_ELEM: u16 = 1;
 const EXPR_NAME: u16 = 1;

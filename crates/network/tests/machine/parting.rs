@@ -104,14 +104,16 @@ fn answers_ask_to_close() {
         let mut direct = client.namespace.run(move || TcpStream::connect((address, 8080)).unwrap());
         let mut inside = world.machine.call(|| TcpStream::connect((CLUSTER_IP, 80))).await.unwrap();
         let mut itself = connect(&a);
+        let mut probe = world.machine.call(move || TcpStream::connect((address, 8080))).await.unwrap();
         let plain = format!("{HEAD}1\r\n\r\n");
         assert_eq!(ask(&mut kept, "/"), (plain.clone(), "a".to_owned()));
         assert_eq!(ask(&mut direct, "/").0, plain);
         assert_eq!(ask(&mut inside, "/").0, plain);
         assert_eq!(ask(&mut itself, "/").0, plain);
+        assert_eq!(ask(&mut probe, "/").0, plain);
         replace(&mut proxy, &a, &b);
         let closing = plain.replace("Date: Wed, 25 Nov 2026 04:00:00 GMT", "Connection: close\r\nX:--------------");
-        for stream in [&mut kept, &mut direct] {
+        for stream in [&mut kept, &mut direct, &mut inside] {
             // It might be the end of a long one.
             assert_eq!(ask(stream, "/").0, plain);
             // A client that does not listen is asked again.
@@ -120,13 +122,13 @@ fn answers_ask_to_close() {
             }
         }
         assert_eq!(ask(&mut connect(&client), "/"), (plain.clone(), "b".to_owned()));
-        // What the machine and the pod itself ask is answered as before.
-        for stream in [&mut inside, &mut itself] {
+        // What the pod asks itself is answered as before, and so is what the machine asks it by its own address.
+        for stream in [&mut itself, &mut probe] {
             for _ in 0..3 {
                 assert_eq!(ask(stream, "/"), (plain.clone(), "a".to_owned()));
             }
         }
-        // So are connections begun now, by whomever, as for a probe.
+        // Connections begun now are answered, whoever asks.
         let mut late = client.namespace.run(move || TcpStream::connect((address, 8080)).unwrap());
         let mut probe = world.machine.call(move || TcpStream::connect((address, 8080))).await.unwrap();
         assert_eq!([ask(&mut late, "/").1, ask(&mut probe, "/").1], ["a", "a"]);

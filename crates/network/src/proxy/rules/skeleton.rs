@@ -5,11 +5,8 @@ use windlass_planner::proxy::Transport;
 use super::{HAIRPIN, MISSED, SERVICES, number};
 use crate::{
     Addresses,
-    netfilter::{Batch, Chain, Expression, Field, Hook, NamedSet, SetType, Verdict, address_and_port},
+    netfilter::{Batch, Chain, Expression, Field, Hook, NamedSet, SetType, TRANSLATED, Verdict, address_and_port},
 };
-
-/// The destination was translated: `IPS_DST_NAT`, in the byte order of the machine.
-const TRANSLATED: [u8; 4] = 0x20_u32.to_ne_bytes();
 
 /// Sets, chains that the kernel calls, and rules that name no Service.
 pub(super) fn write(batch: &mut Batch<'_>, addresses: &Addresses, egress: &[(Transport, u16)]) {
