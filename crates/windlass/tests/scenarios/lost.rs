@@ -66,6 +66,7 @@ fn ways(machine: &Machine, kubectl: &Kubectl) -> Vec<Way> {
         way("NodePort, kept", host(port("web", node)), Connections::Kept, false),
         way("LoadBalancer, kept", host(port("web", balancer)), Connections::Kept, false),
         way("ClusterIP, new", cluster("web"), Connections::New, true),
+        way("ClusterIP, kept", cluster("web"), Connections::Kept, true),
         way("HTTP NodePort, kept", host(port("web-http", node)), Connections::Kept, false),
         way("HTTP ClusterIP, kept", cluster("web-http"), Connections::Kept, true),
         way("HTTP ClusterIP, new", cluster("web-http"), Connections::New, true),
