@@ -74,6 +74,8 @@ pub enum Subresource {
     Attach,
     /// `/portforward` of a pod.
     PortForward,
+    /// `/proxy` of a pod, Service or node, and whatever lies below; the kind of its options.
+    Proxy(&'static str),
     /// `/finalize` of a namespace.
     Finalize,
     /// `/token` of a service account.
@@ -296,6 +298,7 @@ impl Subresource {
             Self::Exec => "exec",
             Self::Attach => "attach",
             Self::PortForward => "portforward",
+            Self::Proxy(_) => "proxy",
             Self::Finalize => "finalize",
             Self::Token => "token",
         }
@@ -310,6 +313,7 @@ impl Subresource {
             Self::Exec => Some(("", "v1", "PodExecOptions")),
             Self::Attach => Some(("", "v1", "PodAttachOptions")),
             Self::PortForward => Some(("", "v1", "PodPortForwardOptions")),
+            Self::Proxy(options) => Some(("", "v1", options)),
             Self::Token => Some(("authentication.k8s.io", "v1", "TokenRequest")),
             Self::Status | Self::Log | Self::EphemeralContainers | Self::Resize | Self::Finalize => None,
         }
@@ -322,6 +326,7 @@ impl Subresource {
             Self::Log => &["get"],
             Self::Binding | Self::Eviction | Self::Token => &["create"],
             Self::Exec | Self::Attach | Self::PortForward => &["create", "get"],
+            Self::Proxy(_) => &["create", "delete", "get", "patch", "update"],
             Self::Finalize => &["update"],
         }
     }

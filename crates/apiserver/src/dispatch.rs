@@ -76,7 +76,7 @@ fn is_long(request: &Request<Body>) -> bool {
     let path = request.uri().path();
     let watches = || Query::parse(request.uri()).is_ok_and(|query| query.flag("watch"));
     let streams = ["/log", "/exec", "/attach", "/portforward", "/proxy"].iter().any(|end| path.ends_with(end));
-    streams || path.contains("/watch/") || watches()
+    streams || path.contains("/proxy/") || path.contains("/watch/") || watches()
 }
 
 /// `?timeout=30s` may shorten the limit.

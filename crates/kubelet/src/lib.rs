@@ -22,6 +22,7 @@ pub mod server;
 mod services;
 pub mod session;
 mod streaming;
+mod unverified;
 mod volumes;
 
 pub use kubelet::{Error, Kubelet, Options};

@@ -14,7 +14,10 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use windlass_planner::pod::probe::Kind;
 use windlass_planner::pod::probe::{self, Machine};
 
-pub(crate) use self::handler::{Outcome, Target, run_hook};
+pub(crate) use self::{
+    handler::{Outcome, Target, run_hook},
+    http_get::connect_error,
+};
 
 /// A probe's state changed, or a failure is to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]

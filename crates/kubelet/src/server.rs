@@ -28,7 +28,7 @@ use crate::{
 /// Routes of the kubelet:
 /// - `/containerLogs/{namespace}/{pod}/{container}` with upstream's query: `follow`, `previous`, `tailLines`, `sinceSeconds`,
 ///   `sinceTime`, `timestamps`, `limitBytes`, `stream`;
-/// - `/exec`, `/attach` and `/portForward`, over SPDY and WebSocket;
+/// - `/exec`, `/attach` and `/portForward`, over SPDY and WebSocket, and `/podProxy`;
 /// - `/pods`: a PodList of this machine;
 /// - `/healthz`.
 pub fn router(kubelet: Arc<Kubelet>) -> Router {

@@ -1,9 +1,10 @@
-//! Talking to containers: `exec`, `attach` and `portForward`, over SPDY and WebSocket.
+//! Talking to containers: `exec`, `attach` and `portForward`, over SPDY and WebSocket, and `podProxy`.
 //!
 //! A kubectl of before 1.31 speaks SPDY/3.1 only; a newer one tries WebSocket first.
 
 mod channels;
 mod forward;
+mod hand_on;
 mod idle;
 pub(crate) mod log;
 mod outcome;
@@ -21,7 +22,7 @@ use axum::{
     extract::{Path, Request, State},
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{any, get},
 };
 
 use self::{
@@ -44,12 +45,13 @@ const STREAMS: usize = 512;
 const LIMITS: windlass_spdy::Limits = windlass_spdy::Limits { streams: STREAMS, idle: IDLE };
 
 /// Routes at upstream's paths: `/exec/{namespace}/{pod}/{container}` and `/attach/…` with `input`, `output`, `error`, `tty` and
-/// `command`, and `/portForward/{namespace}/{pod}`.
+/// `command`, and `/portForward/{namespace}/{pod}`; and at one of our own `/podProxy/{namespace}/{pod}/{scheme}:{port}/{path}`.
 pub(crate) fn routes() -> Router<Arc<Kubelet>> {
     Router::new()
         .route("/exec/{namespace}/{pod}/{container}", get(exec).post(exec))
         .route("/attach/{namespace}/{pod}/{container}", get(attach).post(attach))
         .route("/portForward/{namespace}/{pod}", get(forward::answer).post(forward::answer))
+        .route("/podProxy/{*destination}", any(hand_on::answer))
 }
 
 type Names = Path<(String, String, String)>;

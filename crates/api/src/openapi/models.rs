@@ -30,6 +30,7 @@ pub(super) fn of_subresource(subresource: Subresource) -> Option<(&'static str, 
         | Subresource::Exec
         | Subresource::Attach
         | Subresource::PortForward
+        | Subresource::Proxy(_)
         | Subresource::Finalize => None,
     }
 }

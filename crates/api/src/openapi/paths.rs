@@ -169,7 +169,7 @@ impl Writer<'_> {
                 self.operation(&path, &CREATE, &name, gvk, object(), object());
             }
             Subresource::Log => self.operation(&path, &GET, &name, gvk, Body::Nothing, Body::Text),
-            Subresource::Exec | Subresource::Attach | Subresource::PortForward => {
+            Subresource::Exec | Subresource::Attach | Subresource::PortForward | Subresource::Proxy(_) => {
                 self.operation(&path, &CONNECT, &name, gvk, Body::Nothing, Body::Text);
             }
         }
@@ -271,6 +271,7 @@ fn names(subresource: Subresource) -> (&'static str, &'static str) {
         Subresource::Exec => ("exec", "Exec"),
         Subresource::Attach => ("attach", "Attach"),
         Subresource::PortForward => ("portforward", "Portforward"),
+        Subresource::Proxy(_) => ("proxy", "Proxy"),
         Subresource::Finalize => ("finalize", "Finalize"),
         Subresource::Token => ("token", "Token"),
     }

@@ -1,7 +1,7 @@
 //! What lies below an object.
 
 use axum::body::Body;
-use http::request::Parts;
+use http::{Method, request::Parts};
 use windlass_api::{kind::Subresource, status::Status};
 
 use crate::{
@@ -17,6 +17,7 @@ mod binding;
 mod eviction;
 mod finalize;
 mod node;
+mod proxy;
 mod scale;
 mod token;
 
@@ -26,10 +27,13 @@ pub(crate) use binding::bind;
 pub(crate) async fn answer(call: &Call, verb: &'static str, place: &Place, parts: Parts, body: Body) -> Result<Response, Status> {
     let known = call.kind.subresources.iter().find(|known| known.name() == place.subresource);
     let Some(subresource) = known.copied() else { return Ok(reply::no_such_path()) };
-    if !place.rest.is_empty() {
+    let is_proxy = matches!(subresource, Subresource::Proxy(_));
+    if !is_proxy && !place.rest.is_empty() {
         return Ok(reply::no_such_path());
     }
-    if !subresource.verbs().contains(&verb) {
+    // OPTIONS has no verb of its own, and is the server's to answer.
+    let is_known = subresource.verbs().contains(&verb) || is_proxy && parts.method == Method::OPTIONS;
+    if !is_known {
         return Ok(reply::no_such_method());
     }
     match subresource {
@@ -42,6 +46,7 @@ pub(crate) async fn answer(call: &Call, verb: &'static str, place: &Place, parts
         Subresource::Log | Subresource::Exec | Subresource::Attach | Subresource::PortForward => {
             node::answer(call, subresource, parts, body).await
         }
+        Subresource::Proxy(_) => proxy::answer(call, parts, body).await,
         Subresource::Scale => scale::answer(call, verb, &body::read(body).await?).await,
         Subresource::Binding => binding::answer(call, &body::read(body).await?).await,
         Subresource::Eviction => eviction::answer(call, &body::read(body).await?).await,

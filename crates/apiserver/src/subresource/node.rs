@@ -1,7 +1,7 @@
 //! What only the pod's node can answer: logs, exec, attach, port forwarding. The request is handed to the kubelet as it is,
 //! upgrades included.
 
-use axum::{body::Body, extract::Request};
+use axum::{Router, body::Body, extract::Request};
 use http::{Uri, request::Parts, uri::PathAndQuery};
 use serde_json::Value;
 use tower::ServiceExt;
@@ -27,10 +27,7 @@ pub(super) async fn answer(call: &Call, subresource: Subresource, parts: Parts, 
         }
         return Err(bad_request(format!("pod {} does not have a host assigned", call.name)));
     }
-    let router = call.server.nodes.router(node).ok_or_else(|| {
-        let message = format!("Internal error occurred: no kubelet answers for node {node:?}");
-        Status::request(500, "InternalError", message)
-    })?;
+    let router = router(call, node)?;
     let mut path = format!("/{place}/{}/{}", call.namespace, call.name);
     if let Some(container) = container {
         path.push('/');
@@ -57,6 +54,14 @@ pub(super) async fn answer(call: &Call, subresource: Subresource, parts: Parts, 
         return Err(refusal(response).await);
     }
     Ok(response)
+}
+
+/// The kubelet of that node.
+pub(super) fn router(call: &Call, node: &str) -> Result<Router, Status> {
+    call.server.nodes.router(node).ok_or_else(|| {
+        let message = format!("Internal error occurred: no kubelet answers for node {node:?}");
+        Status::request(500, "InternalError", message)
+    })
 }
 
 /// Bytes of a kubelet's refusal that are passed on, as upstream.

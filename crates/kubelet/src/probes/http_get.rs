@@ -1,16 +1,16 @@
 //! HTTP and gRPC probes over a connection from the machine's own network.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Uri, header};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use k8s_openapi::api::core::v1::HTTPGetAction;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 
 use super::Outcome;
-use crate::network::PodNetwork;
+use crate::{network::PodNetwork, unverified::tls};
 
 /// Redirects followed to the same host, as Go's client does.
 const MAX_REDIRECTS: usize = 10;
@@ -55,7 +55,7 @@ pub(super) async fn get(
 }
 
 /// A refused connection in Go's words, which people search for.
-pub(super) fn connect_error(error: &std::io::Error) -> String {
+pub(crate) fn connect_error(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
         std::io::ErrorKind::HostUnreachable => "connect: no route to host".to_owned(),
@@ -120,66 +120,6 @@ fn same_host(location: &str, address: SocketAddr) -> Option<String> {
     });
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     (stays && path.starts_with('/')).then(|| path.to_owned())
-}
-
-/// TLS without checking the certificate: a probe asks whether the server answers, not who it is, as upstream.
-async fn tls(stream: TcpStream, address: SocketAddr) -> Result<tokio_rustls::client::TlsStream<TcpStream>, String> {
-    let name = rustls::pki_types::ServerName::IpAddress(address.ip().into());
-    tokio_rustls::TlsConnector::from(unverified()).connect(name, stream).await.map_err(|error| format!("tls: {error}"))
-}
-
-fn unverified() -> Arc<rustls::ClientConfig> {
-    static CONFIG: std::sync::OnceLock<Arc<rustls::ClientConfig>> = std::sync::OnceLock::new();
-    let make = || {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = Arc::new(AnyCertificate(Arc::clone(&provider)));
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("ring supports the default versions of TLS")
-            .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth();
-        Arc::new(config)
-    };
-    Arc::clone(CONFIG.get_or_init(make))
-}
-
-#[derive(Debug)]
-struct AnyCertificate(Arc<rustls::crypto::CryptoProvider>);
-
-impl rustls::client::danger::ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &rustls::pki_types::CertificateDer<'_>,
-        _intermediates: &[rustls::pki_types::CertificateDer<'_>],
-        _server_name: &rustls::pki_types::ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: rustls::pki_types::UnixTime,
-    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
-        Ok(rustls::client::danger::ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &rustls::pki_types::CertificateDer<'_>,
-        dss: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &rustls::pki_types::CertificateDer<'_>,
-        dss: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 /// Asks `grpc.health.v1.Health/Check` of `service`; SERVING is healthy.

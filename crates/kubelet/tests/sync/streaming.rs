@@ -15,8 +15,12 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 use tokio_tungstenite::{
-    WebSocketStream, client_async,
-    tungstenite::{Error, Message, client::IntoClientRequest as _},
+    WebSocketStream, accept_hdr_async, client_async,
+    tungstenite::{
+        Error, Message,
+        client::IntoClientRequest as _,
+        handshake::server::{Request, Response},
+    },
 };
 use windlass_kubelet::server::router;
 use windlass_spdy::{Headers, Limits, Opener, Stream};
@@ -243,4 +247,44 @@ async fn ports_over_websocket() {
     assert_eq!(heard[1], port.to_le_bytes());
     let refused = websocket(address, "/portForward/default/web", "v4.channel.k8s.io").await;
     assert!(matches!(refused, Err(Error::Http(response)) if response.status() == 400));
+}
+
+/// A server that changes its protocol, and says what it was asked for.
+async fn told_back() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (socket, _) = listener.accept().await.unwrap();
+        let mut asked = String::new();
+        #[expect(clippy::result_large_err, reason = "as the library asks for it")]
+        let agree = |request: &Request, mut response: Response| {
+            asked = request.uri().to_string();
+            response.headers_mut().insert("sec-websocket-protocol", "told".parse().unwrap());
+            Ok(response)
+        };
+        let mut socket = accept_hdr_async(socket, agree).await.unwrap();
+        while let Some(Ok(message)) = socket.next().await {
+            socket.send(Message::text(format!("{asked}: {message}"))).await.unwrap();
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn requests_for_a_port_are_handed_on() {
+    let (_world, address) = serve().await;
+    let path = format!("/podProxy/default/web/http:{}/chat%2F//x?room=1", told_back().await);
+    let mut socket = websocket(address, &path, "told").await.unwrap();
+    for word in ["one", "two"] {
+        socket.send(Message::text(word)).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap().into_text().unwrap(), format!("/chat%2F//x?room=1: {word}").as_str());
+    }
+    let closed = { TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port() };
+    for (pod, code, why) in [("web", 503, "connect: connection refused"), ("gone", 404, "pod does not exist")] {
+        let refused = websocket(address, &format!("/podProxy/default/{pod}/http:{closed}/"), "told").await;
+        let Err(Error::Http(response)) = refused else { panic!("{refused:?}") };
+        let status: Value = serde_json::from_slice(response.body().as_deref().unwrap()).unwrap();
+        assert_eq!((response.status().as_u16(), &status["code"]), (code, &json!(code)));
+        assert!(status["message"].as_str().unwrap().ends_with(why), "{status}");
+    }
 }
