@@ -1,6 +1,7 @@
 //! Events: what the kubelet did to a pod, repeated ones counted.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     sync::{Arc, Weak, atomic::AtomicU64, atomic::Ordering},
 };
@@ -34,7 +35,7 @@ pub(crate) enum Type {
 struct Draft {
     object: Value,
     kind: Type,
-    reason: &'static str,
+    reason: Cow<'static, str>,
     message: String,
     at: Timestamp,
 }
@@ -68,7 +69,7 @@ impl Recorder {
         pod: &Pod,
         field_path: Option<String>,
         kind: Type,
-        reason: &'static str,
+        reason: impl Into<Cow<'static, str>>,
         message: impl Into<String>,
     ) {
         let mut object = json!({
@@ -78,15 +79,20 @@ impl Recorder {
         if let Some(path) = field_path {
             object["fieldPath"] = path.into();
         }
-        self.record(object, kind, reason, message.into());
+        self.record(object, kind, reason.into(), message.into());
     }
 
     /// An event about the node; its uid is its name, as upstream has it.
     pub(crate) fn node(&self, name: &str, kind: Type, reason: &'static str, message: impl Into<String>) {
-        self.record(json!({ "kind": "Node", "apiVersion": "v1", "name": name, "uid": name }), kind, reason, message.into());
+        self.record(
+            json!({ "kind": "Node", "apiVersion": "v1", "name": name, "uid": name }),
+            kind,
+            reason.into(),
+            message.into(),
+        );
     }
 
-    fn record(&self, object: Value, kind: Type, reason: &'static str, message: String) {
+    fn record(&self, object: Value, kind: Type, reason: Cow<'static, str>, message: String) {
         let draft = Draft { object, kind, reason, message, at: Timestamp::now() };
         if self.queue.try_send(draft).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -95,7 +101,7 @@ impl Recorder {
 }
 
 /// What makes two events the same event.
-type Key = (String, Type, &'static str, String);
+type Key = (String, Type, Cow<'static, str>, String);
 
 struct Known {
     name: String,
@@ -145,7 +151,7 @@ impl Sender {
     async fn send(&mut self, draft: Draft) {
         let namespace = draft.object["namespace"].as_str().unwrap_or("default").to_owned();
         let path = format!("/api/v1/namespaces/{namespace}/events");
-        let key = (draft.object.to_string(), draft.kind, draft.reason, draft.message.clone());
+        let key = (draft.object.to_string(), draft.kind, draft.reason.clone(), draft.message.clone());
         // The resource version of the pod differs from one event to the next although the event is the same.
         let key = (without_version(&draft.object), key.1, key.2, key.3);
         if let Some(known) = self.known.get_mut(&key) {
@@ -164,7 +170,7 @@ impl Sender {
         let event = self.event(&draft, &name, &namespace);
         if let Err(error) = api::send(&self.client, Method::POST, &path, api::JSON, &event).await {
             // A namespace that is going takes no events, and nobody would read them.
-            tracing::debug!(%error, reason = draft.reason, "an event was not taken");
+            tracing::debug!(%error, reason = %draft.reason, "an event was not taken");
             return;
         }
         self.known.insert(key, Known { name, count: 1, used: draft.at });

@@ -1,5 +1,6 @@
 //! The node agent as a whole: what all workers share, and who tells them what happens.
 
+mod admission;
 mod dispatch;
 mod orphans;
 

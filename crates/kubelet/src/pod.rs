@@ -41,6 +41,8 @@ pub(crate) struct Handle {
     pub(crate) status: watch::Receiver<Arc<PodStatus>>,
     /// Cancelled when the pod is gone from the API.
     pub(crate) gone: CancellationToken,
+    /// It takes nothing of this machine.
+    pub(crate) is_refused: bool,
 }
 
 /// Messages that wait for a worker; it looks at everything when it missed some.

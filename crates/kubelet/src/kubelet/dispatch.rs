@@ -38,7 +38,7 @@ impl Kubelet {
                 Ok(watcher::Event::Init) => listed.clear(),
                 Ok(watcher::Event::InitApply(pod)) => {
                     listed.insert(uid(&pod).to_owned());
-                    self.see(pod, &mut existing);
+                    self.see(pod, &mut existing).await;
                 }
                 Ok(watcher::Event::InitDone) => {
                     self.forget(|uid| !listed.contains(uid));
@@ -48,26 +48,29 @@ impl Kubelet {
                         self.tasks.spawn(orphans::remove(Arc::clone(self), orphaned, directories, std::mem::take(&mut listed)));
                     }
                 }
-                Ok(watcher::Event::Apply(pod)) => self.see(pod, &mut existing),
+                Ok(watcher::Event::Apply(pod)) => self.see(pod, &mut existing).await,
                 Ok(watcher::Event::Delete(pod)) => self.forget(|gone| gone == uid(&pod)),
                 Err(error) => tracing::debug!(%error, "watching the pods of this node"),
             }
         }
     }
 
-    fn see(self: &Arc<Self>, pod: Pod, existing: &mut HashMap<String, Existing>) {
+    async fn see(self: &Arc<Self>, pod: Pod, existing: &mut HashMap<String, Existing>) {
         let uid = uid(&pod).to_owned();
-        let mut handles = self.handles();
-        if let Some(handle) = handles.get(&uid) {
+        if let Some(handle) = self.handles().get(&uid) {
             handle.pod.send_replace(Arc::new(pod));
             return;
         }
         if self.shutting_down.is_cancelled() {
             return;
         }
-        let (worker, handle) = Worker::new(self, pod);
-        handles.insert(uid.clone(), handle);
-        self.workers.spawn(worker.run(existing.remove(&uid).unwrap_or_default()));
+        let existing = existing.remove(&uid);
+        // One pod after the other: each finds what the one before it has taken.
+        let refusal = if existing.is_some() { None } else { self.refusal(&pod).await };
+        let (worker, mut handle) = Worker::new(self, pod);
+        handle.is_refused = refusal.is_some();
+        self.handles().insert(uid, handle);
+        self.workers.spawn(worker.run(existing.unwrap_or_default(), refusal));
     }
 
     /// The pods that `is_gone` names are no longer in the API: whatever is left of them goes.

@@ -2,6 +2,7 @@
 
 mod apply;
 mod back_off;
+mod changes;
 mod down;
 
 use std::{
@@ -18,7 +19,10 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
-use windlass_planner::pod::{self as planner, Action, KillReason, Observed, Sandbox as SandboxState, ephemeral, observed};
+use windlass_planner::{
+    pod::{self as planner, Action, KillReason, Observed, Sandbox as SandboxState, ephemeral, observed},
+    schedule::Refusal,
+};
 
 use super::{
     Handle, INBOX, Message,
@@ -85,7 +89,13 @@ impl Worker {
         let (report_to, reports) = mpsc::channel(REPORTS);
         let gone = CancellationToken::new();
         let status = StatusWriter::start(kubelet.client.clone(), &pod, &kubelet.tasks);
-        let handle = Handle { pod: pod_sender, inbox: inbox_sender, status: status.subscribe(), gone: gone.clone() };
+        let handle = Handle {
+            pod: pod_sender,
+            inbox: inbox_sender,
+            status: status.subscribe(),
+            gone: gone.clone(),
+            is_refused: false,
+        };
         let worker = Self {
             objects: Arc::new(PodObjects::watch(&kubelet.objects, &pod)),
             hashes: hashes(&pod),
@@ -117,8 +127,13 @@ impl Worker {
     }
 
     /// Works until the pod is gone, or the machine stops.
-    pub(crate) async fn run(mut self, existing: Existing) {
+    ///
+    /// `refusal` says why this machine does not run it.
+    pub(crate) async fn run(mut self, existing: Existing, refusal: Option<Refusal>) {
         self.adopt(existing).await;
+        if let Some(refusal) = refusal {
+            self.refuse(refusal);
+        }
         loop {
             if self.gone.is_cancelled() || self.pod.metadata.deletion_timestamp.is_some() {
                 return self.go_down().await;
@@ -350,39 +365,6 @@ impl Worker {
                 }
             }
         }
-    }
-
-    fn see_pod(&mut self) {
-        let pod = Arc::clone(&self.pod_changes.borrow_and_update());
-        let is_relabelled =
-            pod.metadata.labels != self.pod.metadata.labels || pod.metadata.annotations != self.pod.metadata.annotations;
-        let hashes = hashes(&pod);
-        if hashes.len() != self.hashes.len() {
-            // An ephemeral container came, which may refer to what no other does.
-            self.objects = Arc::new(PodObjects::watch(&self.kubelet.objects, &pod));
-        }
-        (self.hashes, self.pod) = (hashes, pod);
-        if is_relabelled {
-            self.refresh();
-        }
-    }
-
-    /// Something that the pod refers to changed: volumes follow, and what failed for want of it is tried again at once.
-    fn see_objects(&mut self) {
-        let now = Timestamp::now();
-        if let SandboxState::Failed { retry_at } = &mut self.observed.sandbox {
-            *retry_at = now;
-        }
-        for known in self.observed.containers.values_mut() {
-            if let Some(failure) = known.failure.as_mut().filter(|failure| failure.reason == "CreateContainerConfigError") {
-                failure.retry_at = now;
-            }
-        }
-        if self.is_refreshing {
-            // It may have read the old content; once more when it is done.
-            self.refresh_at = Some(now);
-        }
-        self.refresh();
     }
 
     fn publish(&mut self) {

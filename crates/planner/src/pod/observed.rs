@@ -25,6 +25,8 @@ pub struct Observed {
     pub stopped: bool,
     /// The kubelet ended the pod itself: reason and message of its status.
     pub ended: Option<(String, String)>,
+    /// It was never taken on: there is nothing to say of its containers.
+    pub refused: bool,
 }
 
 /// State of what a pod's containers share.

@@ -30,6 +30,12 @@ pub fn status(pod: &Pod, observed: &Observed, previous: &PodStatus, now: Timesta
         Some((reason, message)) => (Some(reason.clone()), Some(message.clone())),
         None => (None, None),
     };
+    let start_time = observed.started_at.map(Time).or_else(|| previous.start_time.clone());
+    let qos_class = Some(resources::qos(spec).name().to_owned());
+    if observed.refused {
+        let (phase, conditions) = (Some(phase.to_owned()), previous.conditions.clone());
+        return PodStatus { phase, reason, message, start_time, conditions, qos_class, ..PodStatus::default() };
+    }
     let ip = |address: &std::net::IpAddr| address.to_string();
     PodStatus {
         phase: Some(phase.to_owned()),
@@ -40,11 +46,11 @@ pub fn status(pod: &Pod, observed: &Observed, previous: &PodStatus, now: Timesta
         host_ips: non_empty(observed.host_ips.iter().map(|address| HostIP { ip: ip(address) }).collect()),
         pod_ip: observed.pod_ips.first().map(ip),
         pod_ips: non_empty(observed.pod_ips.iter().map(|address| PodIP { ip: ip(address) }).collect()),
-        start_time: observed.started_at.map(Time).or_else(|| previous.start_time.clone()),
+        start_time,
         init_container_statuses: spec.init_containers.as_ref().and_then(|containers| non_empty(statuses(containers, true))),
         container_statuses: Some(statuses(&spec.containers, false)),
         ephemeral_container_statuses: non_empty(ephemeral_statuses(pod, spec, observed, now)),
-        qos_class: Some(resources::qos(spec).name().to_owned()),
+        qos_class,
         observed_generation: pod.metadata.generation,
         ..PodStatus::default()
     }

@@ -19,7 +19,7 @@ pub(super) struct Candidate<'a> {
     pub(super) spec: &'a PodSpec,
     pub(super) requests: Resources,
     pub(super) for_score: Resources,
-    ports: Vec<HostPort>,
+    pub(super) ports: Vec<HostPort>,
     volumes: &'a PodVolumes,
     pub(super) neighbours: Neighbours<'a>,
     pub(super) spread: Vec<Spread<'a>>,
@@ -73,7 +73,7 @@ fn tolerates_cordon(candidate: &Candidate<'_>) -> bool {
     candidate.spec.tolerations.iter().flatten().any(|toleration| node::tolerates(toleration, &cordon))
 }
 
-fn is_taken(wanted: &HostPort, node: &NodeState) -> bool {
+pub(super) fn is_taken(wanted: &HostPort, node: &NodeState) -> bool {
     const ANY: &str = "0.0.0.0";
     let (protocol, port, address) = wanted;
     node.ports().iter().any(|(other_protocol, other_port, other)| {

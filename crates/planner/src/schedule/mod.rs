@@ -3,6 +3,7 @@
 //! Two steps, as upstream: filters say which nodes can take the pod, scores say which of them takes it best.
 //! <https://kubernetes.io/docs/concepts/scheduling-eviction/kube-scheduler/>
 
+mod admission;
 mod cluster;
 mod filter;
 mod pod_affinity;
@@ -17,6 +18,7 @@ mod volumes;
 use k8s_openapi::api::core::v1::Pod;
 
 pub use self::{
+    admission::{Refusal, refusal},
     cluster::{Cluster, NodeState},
     resources::Resources,
     verdict::{Rejection, Unschedulable},

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::Method;
 use serde_json::json;
-use windlass_planner::pod::Sandbox as SandboxState;
+use windlass_planner::{pod::Sandbox as SandboxState, schedule::Refusal};
 
 use super::Worker;
 use crate::{
@@ -38,6 +38,13 @@ impl Worker {
         {
             tracing::warn!(%error, path = %logs.display(), "removing the logs of a pod");
         }
+    }
+
+    /// The pod is not run here: it fails before it began, and stays in the API.
+    pub(super) fn refuse(&mut self, Refusal { reason, message }: Refusal) {
+        self.kubelet.events.pod(&self.pod, None, Type::Warning, reason.clone(), message.as_str());
+        self.observed.ended = Some((reason, format!("Pod was rejected: {message}")));
+        (self.observed.refused, self.observed.stopped) = (true, true);
     }
 
     /// The pod outlived `activeDeadlineSeconds`: it fails, and stays in the API.
