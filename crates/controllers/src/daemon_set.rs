@@ -11,7 +11,8 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use windlass_planner::{
-    daemon_set::{self, Action, Failures, Plan, Step},
+    Failures,
+    daemon_set::{self, Action, Plan, Step},
     note::Note,
     owner,
 };

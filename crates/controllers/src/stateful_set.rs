@@ -10,6 +10,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use windlass_planner::{
+    Failures,
     note::Note,
     owner,
     stateful_set::{self, Action, Plan, Step},
@@ -32,6 +33,7 @@ const PARALLEL: usize = 16;
 struct Loop {
     context: Arc<Context>,
     marks: Marks<Mark>,
+    failures: Marks<Failures>,
 }
 
 /// Starts the loop and its listeners.
@@ -41,7 +43,7 @@ pub(crate) fn start(context: &Arc<Context>, tasks: &mut JoinSet<()>, stop: &Canc
     context.stateful_sets.listen(move |old, new| own.add(key_of(&new.or(old).expect("a change has a side").metadata)));
     owned::listen::<_, StatefulSet>(&context.pods, &context.stateful_sets, &queue);
     owned::listen::<ControllerRevision, StatefulSet>(&context.controller_revisions, &context.stateful_sets, &queue);
-    let this = Arc::new(Loop { context: Arc::clone(context), marks: Marks::default() });
+    let this = Arc::new(Loop { context: Arc::clone(context), marks: Marks::default(), failures: Marks::default() });
     tasks.spawn(queue.work(PARALLEL, stop.clone(), move |key| {
         let this = Arc::clone(&this);
         async move { settle("statefulset", &key, this.pass(&key).await) }
@@ -56,14 +58,23 @@ impl Loop {
         mark.reached(context).await?;
         let Some(set) = context.stateful_sets.get(key) else {
             self.marks.set(key, Mark::default());
+            self.failures.set(key, Failures::default());
             return Ok(Next::Wait);
         };
         let namespace = owner::namespace(&set.metadata).to_owned();
         let pods = owned::pods(context, &set.metadata, &mut mark.deleted);
         let claims = context.claims.under(&Index::Namespace(namespace));
         let revisions = history::of(context, &set.metadata);
-        let snapshot = stateful_set::Snapshot { stateful_set: &set, pods: &pods, revisions: &revisions, claims: &claims };
-        let plan = stateful_set::plan(&snapshot, context.now());
+        let failures = self.failures.get(key);
+        let snapshot = stateful_set::Snapshot {
+            stateful_set: &set,
+            pods: &pods,
+            revisions: &revisions,
+            claims: &claims,
+            failures: &failures,
+        };
+        let mut plan = stateful_set::plan(&snapshot, context.now());
+        self.failures.set(key, std::mem::take(&mut plan.failures));
         tracing::trace!(key = &**key, waiting = ?plan.waiting, "planned");
         let outcome = self.apply(&set, plan, &mut mark).await;
         self.marks.set(key, mark);

@@ -11,6 +11,7 @@ pub mod daemon_set;
 pub mod deployment;
 pub mod disruption;
 pub mod endpoints;
+mod failures;
 pub mod garbage;
 pub mod image;
 pub mod namespace;
@@ -31,6 +32,7 @@ pub mod stateful_set;
 pub mod template;
 pub mod volume;
 
+pub use self::failures::Failures;
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 

@@ -89,13 +89,8 @@ impl Worker {
         let (report_to, reports) = mpsc::channel(REPORTS);
         let gone = CancellationToken::new();
         let status = StatusWriter::start(kubelet.client.clone(), &pod, &kubelet.tasks);
-        let handle = Handle {
-            pod: pod_sender,
-            inbox: inbox_sender,
-            status: status.subscribe(),
-            gone: gone.clone(),
-            is_refused: false,
-        };
+        let handle =
+            Handle { pod: pod_sender, inbox: inbox_sender, status: status.subscribe(), gone: gone.clone(), is_refused: false };
         let worker = Self {
             objects: Arc::new(PodObjects::watch(&kubelet.objects, &pod)),
             hashes: hashes(&pod),

@@ -2,7 +2,6 @@
 //!
 //! Behaviour follows <https://kubernetes.io/docs/concepts/workloads/controllers/daemonset/>.
 
-mod backoff;
 mod fit;
 mod pod;
 mod rollout;
@@ -26,11 +25,11 @@ use k8s_openapi::{
 };
 use windlass_api::{names::LABEL_CONTROLLER_REVISION_HASH, selector::Selector};
 
-pub use self::backoff::Failures;
 use self::{fit::Fit, settings::Settings};
 use crate::{
     claim::{self, HandOver},
     controller_revision::{self, History},
+    failures::Failures,
     note::Note,
     owner, replica,
 };

@@ -9,7 +9,8 @@ use k8s_openapi::api::{
 };
 use serde_json::{Value, json};
 
-use super::{Action, Failures, Plan, Snapshot, plan, pod};
+use super::{Action, Plan, Snapshot, plan, pod};
+use crate::Failures;
 use crate::{controller_revision, owner, replica};
 
 const BROKEN: &str = "broken";

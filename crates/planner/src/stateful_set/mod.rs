@@ -36,6 +36,7 @@ use self::{
 use crate::{
     claim::{self, HandOver},
     controller_revision::{self, History, LABEL_HASH},
+    failures::Failures,
     note::Note,
     owner, replica,
 };
@@ -51,6 +52,8 @@ pub struct Snapshot<'a> {
     pub revisions: &'a [Arc<ControllerRevision>],
     /// Claims of its namespace; others may be among them.
     pub claims: &'a [Arc<PersistentVolumeClaim>],
+    /// What the last plan remembered.
+    pub failures: &'a Failures,
 }
 
 /// Why a step is taken.
@@ -87,6 +90,13 @@ pub enum WaitingOn {
     Gone {
         /// Its name.
         pod: String,
+    },
+    /// This pod failed, as others before it; it is replaced after a pause.
+    Pause {
+        /// Its name.
+        pod: String,
+        /// When the pause is over.
+        until: Timestamp,
     },
     /// This pod is not ready, or not for long enough.
     Available {
@@ -144,8 +154,10 @@ pub struct Plan {
     pub status: StatefulSetStatus,
     /// What it waits for.
     pub waiting: Vec<WaitingOn>,
-    /// When a pod will have been ready for minReadySeconds.
+    /// When a pod will have been ready for minReadySeconds, or a pause is over.
     pub wake_at: Option<Timestamp>,
+    /// To be remembered for the next plan.
+    pub failures: Failures,
 }
 
 /// The decision in the making.
@@ -165,6 +177,7 @@ struct Planning<'a> {
     now: Timestamp,
     steps: Vec<Step>,
     waiting: Vec<WaitingOn>,
+    failures: Failures,
 }
 
 /// Decides.
@@ -191,6 +204,7 @@ pub fn plan(snapshot: &Snapshot<'_>, now: Timestamp) -> Plan {
         now,
         steps,
         waiting: Vec::new(),
+        failures: snapshot.failures.clone(),
     };
     if planning.steps.is_empty() && set.metadata.deletion_timestamp.is_none() {
         planning.retain_claims();
@@ -212,8 +226,12 @@ impl Planning<'_> {
         let mut revisions: Vec<_> = self.history.action.iter().cloned().collect();
         revisions.extend(self.history.surplus(&live, self.settings.history_limit));
         let times = pods.filter_map(|pod| replica::available_at(pod, self.settings.min_ready_seconds));
-        let wake_at = times.filter(|at| *at > self.now).min();
-        Plan { revisions, steps: self.steps, status, waiting: self.waiting, wake_at }
+        let pauses = self.waiting.iter().filter_map(|waiting| match waiting {
+            WaitingOn::Pause { until, .. } => Some(*until),
+            _ => None,
+        });
+        let wake_at = times.filter(|at| *at > self.now).chain(pauses).min();
+        Plan { revisions, steps: self.steps, status, waiting: self.waiting, wake_at, failures: self.failures }
     }
 
     fn step(&mut self, action: Action, reason: Reason, note: Option<Note>) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{Action, Planning, Reason, identity};
+use super::{Action, Planning, Reason, WaitingOn, identity};
 use crate::{note::Note, owner, replica};
 
 impl Planning<'_> {
@@ -13,6 +13,7 @@ impl Planning<'_> {
     /// In order, the first ordinal that is not as it should be holds up those behind it.
     pub(super) fn keep_in_order(&mut self) -> bool {
         let slots = self.slots.clone();
+        self.failures.forget(self.now);
         let mut complete = true;
         for slot in &slots {
             let in_place = match &slot.pod {
@@ -48,6 +49,11 @@ impl Planning<'_> {
         if !going && replica::is_finished(pod) {
             let (namespace, set) = (owner::namespace(&self.set.metadata), owner::name(&self.set.metadata));
             let pod_name = owner::name(&pod.metadata);
+            if let Some(until) = self.failures.until(pod_name, self.now) {
+                self.waiting.push(WaitingOn::Pause { pod: pod_name.to_owned(), until });
+                return false;
+            }
+            self.failures.replaced(pod_name, self.now);
             let note = if replica::phase(pod) == "Failed" {
                 let text = format!("StatefulSet {namespace}/{set} is recreating failed Pod {pod_name}");
                 Note::warning("RecreatingFailedPod", text)

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Action, Plan, Snapshot, identity, plan};
-use crate::{controller_revision, owner};
+use crate::{Failures, controller_revision, owner};
 
 /// Pods of these images never become ready.
 const BROKEN: &str = "broken";
@@ -23,6 +23,8 @@ struct World {
     pods: BTreeMap<String, Arc<Pod>>,
     revisions: BTreeMap<String, Arc<ControllerRevision>>,
     claims: BTreeMap<String, Arc<PersistentVolumeClaim>>,
+    failures: Failures,
+    now: i64,
     made: u32,
     /// What happened, a line a step.
     log: Vec<String>,
@@ -52,15 +54,17 @@ fn image(pod: &Pod) -> &str {
 
 impl World {
     fn new(set: StatefulSet) -> Self {
-        Self { set, pods: BTreeMap::new(), revisions: BTreeMap::new(), claims: BTreeMap::new(), made: 0, log: Vec::new() }
+        let (pods, revisions, claims) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { set, pods, revisions, claims, failures: Failures::default(), now: 1_000_000, made: 0, log: Vec::new() }
     }
 
     fn plan(&self) -> Plan {
         let pods: Vec<_> = self.pods.values().cloned().collect();
         let revisions: Vec<_> = self.revisions.values().cloned().collect();
         let claims: Vec<_> = self.claims.values().cloned().collect();
-        let snapshot = Snapshot { stateful_set: &self.set, pods: &pods, revisions: &revisions, claims: &claims };
-        plan(&snapshot, Timestamp::from_second(1_000_000).unwrap())
+        let (set, failures) = (&self.set, &self.failures);
+        let snapshot = Snapshot { stateful_set: set, pods: &pods, revisions: &revisions, claims: &claims, failures };
+        plan(&snapshot, Timestamp::from_second(self.now).unwrap())
     }
 
     /// Carries out one plan, and then every pod that can becomes ready; says whether anything was done.
@@ -74,6 +78,7 @@ impl World {
         let plan = self.plan();
         let changed = self.set.status.as_ref() != Some(&plan.status);
         self.set.status = Some(plan.status);
+        self.failures = plan.failures;
         let acted = changed || !plan.revisions.is_empty() || !plan.steps.is_empty();
         for action in plan.revisions {
             match action {
@@ -370,4 +375,22 @@ fn names_are_members_only_to_the_letter() {
     for (name, ordinal) in cases {
         assert_eq!(identity::ordinal_of("db", &pod(name)), ordinal, "{name}");
     }
+}
+
+/// A pod that its node refuses again and again.
+#[test]
+fn failed_pods_are_replaced_after_pauses_that_grow() {
+    let mut world = World::new(stateful_set(1, "v1", json!({})));
+    let mut replaced = Vec::new();
+    for second in 0..20 {
+        world.now = 1_000_000 + second;
+        if world.settle().contains("+db-0") {
+            replaced.push(second);
+            let mut failed = Pod::clone(&world.pods["db-0"]);
+            failed.status = Some(serde_json::from_value(json!({ "phase": "Failed" })).unwrap());
+            world.pods.insert("db-0".to_owned(), Arc::new(failed));
+        }
+    }
+    assert_eq!(replaced, [0, 1, 2, 4, 8, 16]);
+    assert_eq!(world.plan().wake_at, Some(Timestamp::from_second(1_000_032).unwrap()));
 }

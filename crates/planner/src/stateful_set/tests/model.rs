@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
 use super::{World, image, stateful_set};
+use crate::Failures;
 use crate::replica;
 
 /// What a pod is, as far as it matters.
@@ -31,6 +32,8 @@ fn copy(world: &World) -> World {
         claims: world.claims.clone(),
         made: world.made,
         log: Vec::new(),
+        failures: Failures::default(),
+        now: 1_000_000,
     }
 }
 
