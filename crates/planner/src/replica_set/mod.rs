@@ -1,5 +1,6 @@
 //! What a ReplicaSet does next: pods to make, delete, adopt or release, and its status.
 
+mod flood;
 mod ranking;
 mod status;
 #[cfg(test)]
@@ -61,6 +62,11 @@ pub enum WaitingOn {
         /// How many.
         missing: i32,
     },
+    /// Pods failed one after the other: more are made after a pause.
+    Pause {
+        /// When it is over.
+        until: Timestamp,
+    },
     /// Pods on their way out.
     Terminating {
         /// How many.
@@ -107,7 +113,7 @@ pub struct Plan {
     pub status: ReplicaSetStatus,
     /// What it waits for.
     pub waiting: Vec<WaitingOn>,
-    /// When a pod will have been ready for minReadySeconds.
+    /// When a pod will have been ready for minReadySeconds, or a pause is over.
     pub wake_at: Option<Timestamp>,
 }
 
@@ -135,8 +141,15 @@ pub fn plan<K: Resource>(snapshot: &Snapshot<'_>, now: Timestamp) -> Plan {
     let replica_set = snapshot.replica_set;
     let (mine, mut steps) = sort_out::<K>(&replica_set.metadata, &selector(replica_set), snapshot.pods);
     let mut waiting = Vec::new();
+    let mut pause = None;
     if steps.is_empty() && replica_set.metadata.deletion_timestamp.is_none() {
         steps.extend(resize::<K>(snapshot, &mine.active, now));
+        let grows = steps.iter().any(|step| step.reason == Reason::TooFew);
+        pause = if grows { flood::pause(&mine.failed, wanted(replica_set), now) } else { None };
+        if let Some(until) = pause {
+            steps.clear();
+            waiting.push(WaitingOn::Pause { until });
+        }
     } else if !steps.is_empty() {
         waiting.push(WaitingOn::Ownership);
     }
@@ -149,8 +162,13 @@ pub fn plan<K: Resource>(snapshot: &Snapshot<'_>, now: Timestamp) -> Plan {
         waiting.push(WaitingOn::Terminating { pods: mine.terminating });
     }
     let min_ready_seconds = min_ready_seconds(replica_set);
-    let wake_at = mine.active.iter().filter_map(|pod| replica::available_at(pod, min_ready_seconds)).filter(|at| *at > now).min();
+    let times = mine.active.iter().filter_map(|pod| replica::available_at(pod, min_ready_seconds)).filter(|at| *at > now);
+    let wake_at = times.chain(pause).min();
     Plan { steps, status, waiting, wake_at }
+}
+
+fn wanted(replica_set: &ReplicaSet) -> usize {
+    usize::try_from(replicas(replica_set)).unwrap_or(0)
 }
 
 fn selector(replica_set: &ReplicaSet) -> Selector {
@@ -165,14 +183,16 @@ fn min_ready_seconds(replica_set: &ReplicaSet) -> i32 {
 struct Mine {
     active: Vec<Arc<Pod>>,
     terminating: i32,
+    failed: Vec<Arc<Pod>>,
 }
 
-/// Which pods are the owner's, and which have to change hands. What has ended is nobody's concern.
+/// Which pods are the owner's, and which have to change hands. What has ended is not counted.
 fn sort_out<K: Resource>(owner_meta: &ObjectMeta, wanted: &Selector, pods: &[Arc<Pod>]) -> (Mine, Vec<Step>) {
     let (kept, changes) = claim::sort_out::<K, _>(owner_meta, wanted, pods, |_| true);
     let terminating = kept.iter().filter(|pod| replica::is_terminating(pod)).count();
     let mine = Mine {
         terminating: i32::try_from(terminating).unwrap_or(i32::MAX),
+        failed: kept.iter().filter(|pod| replica::phase(pod) == "Failed").cloned().collect(),
         active: kept.into_iter().filter(|pod| replica::is_active(pod)).collect(),
     };
     let changes = changes.into_iter().filter(|change| !change.adopted || replica::is_active(&change.object));
@@ -184,7 +204,7 @@ fn sort_out<K: Resource>(owner_meta: &ObjectMeta, wanted: &Selector, pods: &[Arc
 }
 
 fn resize<K: Resource>(snapshot: &Snapshot<'_>, active: &[Arc<Pod>], now: Timestamp) -> Vec<Step> {
-    let wanted = usize::try_from(replicas(snapshot.replica_set)).unwrap_or(0);
+    let wanted = wanted(snapshot.replica_set);
     if active.len() < wanted {
         let Some(template) = snapshot.replica_set.spec.as_ref().and_then(|spec| spec.template.as_ref()) else {
             return Vec::new();

@@ -170,3 +170,22 @@ fn a_failure_is_a_condition_until_it_is_over() {
     let plan = plan::<ReplicaSet>(&Snapshot { replica_set: &later, pods: &[], related: &[] }, now());
     assert_eq!(plan.status.conditions, None);
 }
+
+/// A node refuses every pod: ten are free, then pauses grow.
+#[test]
+fn failed_pods_are_replaced_after_pauses_that_grow() {
+    let failed = |count: usize| -> Vec<Arc<Pod>> {
+        let change = json!({ "metadata": { "creationTimestamp": "2026-01-01T00:09:59Z" }, "status": { "phase": "Failed" } });
+        (0..count).map(|number| pod(&format!("failed-{number}"), change.clone())).collect()
+    };
+    let pause = |count: usize, replicas: i32| {
+        let (pods, replica_set) = (failed(count), replica_set(replicas));
+        let plan = plan::<ReplicaSet>(&Snapshot { replica_set: &replica_set, pods: &pods, related: &pods }, now());
+        assert_eq!(plan.steps.is_empty(), plan.wake_at.is_some());
+        plan.wake_at.map(|until| until.duration_since(now()).as_secs())
+    };
+    let pauses: Vec<Option<i64>> = (9..14).map(|count| pause(count, 1)).collect();
+    assert_eq!(pauses, [None, None, Some(1), Some(3), Some(7)]);
+    assert_eq!(pause(10_000, 1), Some(1023));
+    assert_eq!([pause(200, 100), pause(300, 100)], [None, Some(1)], "many at once are no reason to wait");
+}
