@@ -66,7 +66,7 @@ pub(super) struct Parting {
 enum Way {
     /// Nobody has asked yet.
     Unknown,
-    /// This machine has none; said once.
+    /// There was none when it was asked for last; said once, and asked for again.
     None,
     There {
         netlink: Handle,
@@ -83,9 +83,12 @@ impl Parting {
     /// Makes `pods` the whole set of those whose clients are asked to close. Where that can't be done, connections have the time that
     /// their pods are given, and end with them.
     pub(super) async fn set(&mut self, pods: BTreeSet<Ipv4Addr>) {
-        if matches!(self.way, Way::Unknown) && !pods.is_empty() {
+        if !matches!(self.way, Way::There { .. }) && !pods.is_empty() {
+            let is_first = matches!(self.way, Way::Unknown);
             self.way = open().await.unwrap_or_else(|error| {
-                log(&format!("kept connections between pods are not asked to close before a pod stops: {error}"));
+                if is_first {
+                    log(&format!("kept connections between pods are not asked to close before a pod stops: {error}"));
+                }
                 Way::None
             });
         }

@@ -162,3 +162,33 @@ fn an_answer_that_is_under_way_arrives_as_it_was_sent() {
         assert!(ask(&mut reader, "/").0.contains("\r\nConnection: close\r\n"));
     });
 }
+
+/// The holder asks on while the main process is away, and the next one knows of the pods again, or that they are gone.
+#[test]
+fn a_main_process_that_goes_away_changes_nothing() {
+    on_own_host(async {
+        let world = World::new().await;
+        let client = world.pod("client").await;
+        let (mut first, a, b, _) = two_pods(&world).await;
+        let mut kept = connect(&client);
+        ask(&mut kept, "/");
+        replace(&mut first, &a, &b);
+        drop(first);
+        ask(&mut kept, "/");
+        assert!(ask(&mut kept, "/").0.contains("\r\nConnection: close\r\n"));
+        let next = async || {
+            let mut next = proxy(&world).await;
+            service(&mut next, &json!({ "ports": [{ "port": 80 }] }));
+            endpoints(&mut next, &[("b", &b)]);
+            next
+        };
+        let mut second = next().await;
+        tell_of(&mut second, "a", &a, true);
+        second.settle(START).unwrap();
+        assert!(ask(&mut kept, "/").0.contains("\r\nConnection: close\r\n"));
+        drop(second);
+        next().await.settle(START).unwrap();
+        assert!(!rules(&world).await.contains("lookup 100"));
+        assert!(!ask(&mut kept, "/").0.contains("\r\nConnection: close\r\n"));
+    });
+}
