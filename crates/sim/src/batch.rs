@@ -15,6 +15,9 @@ const PRINTED: usize = 3;
 /// Lines of such a log.
 const LINES: usize = 60;
 
+/// Rollouts after which a long run says how far it is.
+const TOLD_EVERY: u64 = 50_000;
+
 /// When it is enough.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Goal {
@@ -48,7 +51,11 @@ impl Sum {
 
     fn add(&mut self, outcome: Outcome) {
         self.worlds += 1;
+        let told = self.rollouts / TOLD_EVERY;
         self.rollouts += outcome.rollouts;
+        if self.rollouts / TOLD_EVERY > told {
+            println!("{} rollouts so far, {} violations", self.rollouts, self.failed.len());
+        }
         self.writes += outcome.writes;
         self.events += outcome.events;
         if outcome.violation.is_some() {
