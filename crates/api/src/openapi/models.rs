@@ -85,9 +85,11 @@ fn model(message: &'static Message, served: &Served<'_>, dialect: Dialect, descr
         let mut property = property(field, dialect);
         let items = (field.name == "items").then(|| items_of(message, served)).flatten();
         let description = items.as_deref().or_else(|| descriptions.of_property(&name, field.name));
-        if dialect == Dialect::V3 && property.get("$ref").is_some() {
-            // Beside `$ref`, OpenAPI 3.0 ignores everything else.
-            property = json!({ "allOf": [property] });
+        if dialect == Dialect::V3
+            && let Some(reference) = property.as_object_mut().and_then(|property| property.remove("$ref"))
+        {
+            // Beside `$ref`, OpenAPI 3.0 ignores everything else: `x-kubernetes-patch-strategy`, by which kubectl makes its patches.
+            property["allOf"] = json!([{ "$ref": reference }]);
             if matches!(field.ty, Type::Message(_)) && !field.pointer {
                 property["default"] = json!({});
             }

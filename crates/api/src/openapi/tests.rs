@@ -52,6 +52,16 @@ fn lists_say_what_is_in_them() {
     assert_eq!(items("io.k8s.api.apps.v1.DeploymentList"), "List of deployments");
 }
 
+/// kubectl reads it beside the reference, and leaves `$retainKeys` out of its patches where it does not find it.
+#[test]
+fn unions_say_that_they_retain_keys() {
+    let strategy = "/properties/strategy/x-kubernetes-patch-strategy";
+    let (v2, v3) = (v2_json(KINDS), apps());
+    for models in [&v2["definitions"], &v3["components"]["schemas"]] {
+        assert_eq!(models["io.k8s.api.apps.v1.DeploymentSpec"].pointer(strategy), Some(&"retainKeys".into()));
+    }
+}
+
 #[test]
 fn lists_say_how_they_merge() {
     let document = apps();
