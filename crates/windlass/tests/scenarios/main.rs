@@ -12,6 +12,7 @@ mod restart;
 mod script;
 mod traces;
 mod upgrade;
+mod watches;
 mod without_root;
 
 use machine::{Kubectl, Machine};
