@@ -75,4 +75,5 @@ scripts! { &[],
     x3_hooks_and_ends: "x3-hooks-and-ends",
     x4_debug: "x4-debug",
     x5_long_logs: "x5-long-logs",
+    x6_refused: "x6-refused",
 }
