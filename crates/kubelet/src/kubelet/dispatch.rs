@@ -31,17 +31,25 @@ impl Kubelet {
         let pods: Api<Pod> = Api::all(self.client.clone());
         let config = watcher::Config::default().fields(&format!("spec.nodeName={}", self.options.node_name));
         let mut events = std::pin::pin!(watcher(pods, config).default_backoff());
-        let mut listed = HashSet::new();
+        let (mut listed, mut waiting) = (HashSet::new(), Vec::new());
         let mut is_first_list = true;
         while let Some(event) = events.next().await {
             match event {
-                Ok(watcher::Event::Init) => listed.clear(),
+                Ok(watcher::Event::Init) => {
+                    listed.clear();
+                    waiting.clear();
+                }
                 Ok(watcher::Event::InitApply(pod)) => {
                     listed.insert(uid(&pod).to_owned());
-                    self.see(pod, &mut existing).await;
+                    waiting.push(pod);
                 }
                 Ok(watcher::Event::InitDone) => {
+                    // What is gone makes room first, and who came first is served first.
                     self.forget(|uid| !listed.contains(uid));
+                    waiting.sort_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
+                    for pod in waiting.drain(..) {
+                        self.see(pod, &mut existing).await;
+                    }
                     if is_first_list {
                         is_first_list = false;
                         let (orphaned, directories) = (std::mem::take(&mut existing), std::mem::take(&mut directories));
