@@ -24,6 +24,9 @@ pub trait PodNetwork: Send + Sync + 'static {
     /// How many inbound TCP connections the pod is serving now.
     async fn connections(&self, netns: &Path) -> std::io::Result<usize>;
 
+    /// How many TCP connections that the pod has closed have not delivered all that it said on them.
+    async fn unfinished(&self, netns: &Path) -> std::io::Result<usize>;
+
     /// `nameserver`, `search` and `options` lines for the containers of a pod in this namespace.
     fn resolv_conf(&self, namespace: &str) -> String;
 }

@@ -112,6 +112,16 @@ impl PodNetwork {
         self.machine.call_within(namespace, connections::count).await
     }
 
+    /// How many TCP connections that were closed in the namespace have not delivered all that was said on them. What they have not
+    /// when the namespace goes is lost.
+    ///
+    /// # Errors
+    /// When the namespace can't be entered or read.
+    pub async fn unfinished(&self, netns: &Path) -> io::Result<usize> {
+        let namespace = File::open(netns)?;
+        self.machine.call_within(namespace, connections::count_unfinished).await
+    }
+
     /// The text of `/etc/resolv.conf` for containers of a pod in this namespace, as upstream's `ClusterFirst` writes it.
     #[must_use]
     pub fn resolv_conf(&self, namespace: &str) -> String {

@@ -1,6 +1,13 @@
 //! A pod's namespaces, network and volumes, made at the same time.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Instant};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use tokio::time::timeout;
 
 use super::operation::{Done, Scope};
 use crate::{
@@ -11,6 +18,11 @@ use crate::{
     runtime::{Sandbox, SandboxConfig},
     volumes::{self, MountedVolumes},
 };
+
+/// The kernel has so long to send what a pod said last: some megabytes at most, to whoever still listens.
+const LAST_BYTES_TIME: Duration = Duration::from_secs(5);
+/// Between two looks whether it has.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Makes what is missing: `sandbox` is the one that exists, if any.
 pub(crate) async fn set_up(scope: Scope, sandbox: Option<Sandbox>, attempt: u32) -> Done {
@@ -102,11 +114,23 @@ fn volume_facts<'a>(
 
 /// Gives everything back that [`set_up`] made. Goes as far as it gets: what is left is found and removed on the next start.
 pub(crate) async fn release(scope: &Scope, sandbox: Option<&Sandbox>) {
+    if let Some(netns) = sandbox.and_then(|sandbox| sandbox.netns.as_deref()) {
+        let _ = timeout(LAST_BYTES_TIME, delivered(scope, netns)).await;
+    }
     remove_sandbox(scope, sandbox).await;
     let directory = scope.kubelet.paths.pod(uid(&scope.pod));
     let removed = tokio::task::spawn_blocking(move || volumes::remove(&directory)).await;
     if let Ok(Err(error)) = removed {
         tracing::warn!(%error, uid = uid(&scope.pod), "removing the volumes of a pod");
+    }
+}
+
+/// Waits until what the pod said last has been heard. A program may end while the kernel is still sending its answers, and what it has
+/// not sent goes with the pod's network.
+async fn delivered(scope: &Scope, netns: &Path) {
+    // What cannot be counted is not waited for.
+    while let Ok(1..) = scope.kubelet.network.unfinished(netns).await {
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 

@@ -50,6 +50,10 @@ impl PodNetwork for FakeNetwork {
         Ok(self.connections.load(Ordering::Relaxed))
     }
 
+    async fn unfinished(&self, _netns: &Path) -> std::io::Result<usize> {
+        Ok(0)
+    }
+
     fn resolv_conf(&self, namespace: &str) -> String {
         format!("search {namespace}.svc.cluster.local\nnameserver 10.96.0.10\n")
     }

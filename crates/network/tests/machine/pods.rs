@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    io::ErrorKind,
+    io::{ErrorKind, Write as _},
     net::{Ipv4Addr, SocketAddr},
 };
 
@@ -100,9 +100,17 @@ fn connections_are_counted_until_the_pod_has_closed_them() {
         let client = world.network.connect((pod.address, 80).into()).await.unwrap();
         let (server, _) = listener.accept().unwrap();
         assert_eq!(world.network.connections(&namespace.path).await.unwrap(), 1);
+        assert_eq!(world.network.unfinished(&namespace.path).await.unwrap(), 0);
+        // More than the client's kernel takes for a client that does not read.
+        server.set_nonblocking(true).unwrap();
+        while (&server).write(&[0; 65_536]).is_ok() {}
         drop(server);
         assert_eq!(world.network.connections(&namespace.path).await.unwrap(), 0);
-        drop(client);
+        assert_eq!(world.network.unfinished(&namespace.path).await.unwrap(), 1);
+        let mut client = client.into_std().unwrap();
+        client.set_nonblocking(false).unwrap();
+        std::io::copy(&mut client, &mut std::io::sink()).unwrap();
+        while world.network.unfinished(&namespace.path).await.unwrap() > 0 {}
     });
 }
 

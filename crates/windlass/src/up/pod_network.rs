@@ -36,6 +36,10 @@ impl PodNetwork for Connected {
         self.0.connections(netns).await
     }
 
+    async fn unfinished(&self, netns: &Path) -> io::Result<usize> {
+        self.0.unfinished(netns).await
+    }
+
     fn resolv_conf(&self, namespace: &str) -> String {
         self.0.resolv_conf(namespace)
     }

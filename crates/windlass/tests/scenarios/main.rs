@@ -76,4 +76,5 @@ scripts! { &[],
     x4_debug: "x4-debug",
     x5_long_logs: "x5-long-logs",
     x6_refused: "x6-refused",
+    x7_last_words: "x7-last-words",
 }
