@@ -11,7 +11,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::api::resource::Quantity};
+use k8s_openapi::{
+    api::core::v1::{Node, Pod},
+    apimachinery::pkg::api::resource::Quantity,
+};
 use kube::Client;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -94,6 +97,8 @@ pub struct Kubelet {
     pub(crate) workers: TaskTracker,
     /// Workers by pod uid.
     handles: Mutex<HashMap<String, Handle>>,
+    /// This machine's node as the API has it, once that is known.
+    node: Mutex<Option<Arc<Node>>>,
     /// Cancelled when all pods are to stop with the machine.
     pub(crate) shutting_down: CancellationToken,
     /// Cancelled when the kubelet ends, pods running or not.
@@ -132,6 +137,7 @@ impl Kubelet {
             tasks,
             workers: TaskTracker::new(),
             handles: Mutex::default(),
+            node: Mutex::default(),
             shutting_down: CancellationToken::new(),
             stop,
         })
@@ -150,6 +156,7 @@ impl Kubelet {
         let directories = orphans::directories(&self.paths);
         tokio::select! {
             () = self.stop.cancelled() => {}
+            () = self.follow_node() => {}
             () = self.follow_pods(existing, directories) => {}
             () = self.route_exits(exits) => {}
             () = node::keep(self) => {}

@@ -1,26 +1,40 @@
 //! Whether this machine runs a pod that is new to it.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
+use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{Node, Pod, PodStatus};
-use kube::Api;
+use kube::{
+    Api,
+    runtime::{WatchStreamExt as _, watcher},
+};
 use windlass_planner::schedule::{self, Cluster, Refusal};
 
 use super::Kubelet;
 
 impl Kubelet {
+    /// Keeps at hand what the API says of the node: labels and taints are for others to write, and no pod waits for a question.
+    pub(super) async fn follow_node(&self) {
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        let mut seen = std::pin::pin!(watcher::watch_object(nodes, &self.options.node_name).default_backoff());
+        while let Some(seen) = seen.next().await {
+            match seen {
+                Ok(node) => *self.node.lock().unwrap_or_else(PoisonError::into_inner) = node.map(Arc::new),
+                Err(error) => tracing::debug!(%error, "watching the node"),
+            }
+        }
+    }
+
     /// Why the pod is not run here. What runs, or has been taken on before, stays: nothing is asked about it again.
-    pub(super) async fn refusal(&self, pod: &Pod) -> Option<Refusal> {
+    pub(super) fn refusal(&self, pod: &Pod) -> Option<Refusal> {
         let was_taken = pod.status.as_ref().is_some_and(|status| status.start_time.is_some() || has_ended(status));
         if was_taken || pod.metadata.deletion_timestamp.is_some() {
             return None;
         }
-        let nodes: Api<Node> = Api::all(self.client.clone());
-        let name = &self.options.node_name;
-        // A node that cannot be asked about says nothing against the pod.
-        let node = nodes.get(name).await.ok()?;
-        let mut cluster = Cluster::default();
-        cluster.set_node(Arc::new(node));
+        // A node that nothing is known of says nothing against the pod.
+        let node = self.node.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let (mut cluster, name) = (Cluster::default(), &self.options.node_name);
+        cluster.set_node(node);
         for handle in self.handles().values() {
             if !handle.is_refused && !has_ended(&handle.status.borrow()) {
                 cluster.place(Arc::clone(&handle.pod.borrow()), name);

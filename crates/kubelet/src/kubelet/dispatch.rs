@@ -48,7 +48,7 @@ impl Kubelet {
                     self.forget(|uid| !listed.contains(uid));
                     waiting.sort_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
                     for pod in waiting.drain(..) {
-                        self.see(pod, &mut existing).await;
+                        self.see(pod, &mut existing);
                     }
                     if is_first_list {
                         is_first_list = false;
@@ -56,14 +56,14 @@ impl Kubelet {
                         self.tasks.spawn(orphans::remove(Arc::clone(self), orphaned, directories, std::mem::take(&mut listed)));
                     }
                 }
-                Ok(watcher::Event::Apply(pod)) => self.see(pod, &mut existing).await,
+                Ok(watcher::Event::Apply(pod)) => self.see(pod, &mut existing),
                 Ok(watcher::Event::Delete(pod)) => self.forget(|gone| gone == uid(&pod)),
                 Err(error) => tracing::debug!(%error, "watching the pods of this node"),
             }
         }
     }
 
-    async fn see(self: &Arc<Self>, pod: Pod, existing: &mut HashMap<String, Existing>) {
+    fn see(self: &Arc<Self>, pod: Pod, existing: &mut HashMap<String, Existing>) {
         let uid = uid(&pod).to_owned();
         if let Some(handle) = self.handles().get(&uid) {
             handle.pod.send_replace(Arc::new(pod));
@@ -74,7 +74,7 @@ impl Kubelet {
         }
         let existing = existing.remove(&uid);
         // One pod after the other: each finds what the one before it has taken.
-        let refusal = if existing.is_some() { None } else { self.refusal(&pod).await };
+        let refusal = if existing.is_some() { None } else { self.refusal(&pod) };
         let (worker, mut handle) = Worker::new(self, pod);
         handle.is_refused = refusal.is_some();
         self.handles().insert(uid, handle);
