@@ -49,8 +49,8 @@ const LED_AROUND: u32 = 20;
 /// The kernel's own for what is to the machine's addresses, which comes first of all before we need one before it.
 const TO_MACHINE: u32 = 30;
 const AROUND: u32 = 40;
-/// Marks packets of connections that a Service led; another mark than that of packets which missed their Service's backends.
-const LED: [u8; 4] = 2_u32.to_ne_bytes();
+/// Marks packets of connections that a Service led.
+const LED: [u8; 4] = 1_u32.to_ne_bytes();
 /// Longest packet: the device has the MTU of pods' links, 1,500.
 const LONGEST: usize = 2_048;
 

@@ -57,8 +57,6 @@ pub(crate) struct Chain<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Verdict<'a> {
     Accept,
-    /// Away with it, and nobody is told: who sent it sends it again.
-    Drop,
     /// On with that chain, never back.
     Goto(&'a str),
 }
@@ -80,8 +78,6 @@ pub(crate) enum SetType {
     Address,
     AddressPair,
     AddressTransportPort,
-    AddressPort,
-    Number,
     Verdict,
 }
 
@@ -95,8 +91,6 @@ impl SetType {
             Self::Address => (ADDRESS, 4),
             Self::AddressPair => ((ADDRESS << 6) | ADDRESS, 8),
             Self::AddressTransportPort => ((ADDRESS << 12) | (TRANSPORT << 6) | PORT, 12),
-            Self::AddressPort => ((ADDRESS << 6) | PORT, 8),
-            Self::Number => (4, 4),
             // NFT_DATA_VERDICT; the kernel knows its length.
             Self::Verdict => (0xffff_ff00, 0),
         }
@@ -231,13 +225,24 @@ impl<'t> Batch<'t> {
     }
 
     pub(crate) fn add_set(&mut self, set: NamedSet<'_>) {
+        const MAP: u32 = 0x8;
         const TIMEOUT: u32 = 0x10;
         const EVAL: u32 = 0x20;
-        let flags = if set.timeout.is_some() { TIMEOUT | EVAL } else { 0 };
-        let mut attributes = self.set_attributes(set.name, flags, set.key, set.value);
+        self.sets += 1;
+        let mut flags = 0;
+        let mut attributes = Attributes::default();
+        attributes.put_text(1, self.table).put_text(2, set.name).put_u32(10, self.sets);
+        let (key_type, key_length) = set.key.encoding();
+        attributes.put_u32(4, key_type).put_u32(5, key_length);
+        if let Some((value_type, value_length)) = set.value.map(SetType::encoding) {
+            flags |= MAP;
+            attributes.put_u32(6, value_type).put_u32(7, value_length);
+        }
         if let Some(timeout) = set.timeout {
+            flags |= TIMEOUT | EVAL;
             attributes.put_u64(11, u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
         }
+        attributes.put_u32(3, flags);
         self.change(NEW_SET, &attributes);
     }
 
@@ -247,55 +252,20 @@ impl<'t> Batch<'t> {
         self.change(DELETE_SET, &attributes);
     }
 
-    /// A map for the rule that comes next, which goes when that rule does; its number, by which the rule refers to it.
-    pub(crate) fn add_anonymous_map(&mut self, name: &str, elements: &[Element<'_>], value: SetType) -> u32 {
-        const ANONYMOUS: u32 = 0x1;
-        const CONSTANT: u32 = 0x2;
-        let mut attributes = self.set_attributes(name, ANONYMOUS | CONSTANT, SetType::Number, Some(value));
-        let size = u32::try_from(elements.len()).unwrap_or(u32::MAX);
-        attributes.nest(9, |description| {
-            description.put_u32(1, size);
-        });
-        // For whoever lists the rules: the keys are numbers as this machine writes them (NFTNL_UDATA_SET_KEYBYTEORDER: host).
-        let [a, b, c, d] = 1_u32.to_ne_bytes();
-        attributes.put(13, &[0, 4, a, b, c, d]);
-        self.change(NEW_SET, &attributes);
-        let id = self.sets;
-        self.elements(NEW_ELEMENT, name, Some(id), elements);
-        id
-    }
-
     pub(crate) fn add_elements(&mut self, set: &str, elements: &[Element<'_>]) {
-        self.elements(NEW_ELEMENT, set, None, elements);
+        self.elements(NEW_ELEMENT, set, elements);
     }
 
     pub(crate) fn delete_elements(&mut self, set: &str, elements: &[Element<'_>]) {
-        self.elements(DELETE_ELEMENT, set, None, elements);
+        self.elements(DELETE_ELEMENT, set, elements);
     }
 
-    fn set_attributes(&mut self, name: &str, flags: u32, key: SetType, value: Option<SetType>) -> Attributes {
-        const MAP: u32 = 0x8;
-        self.sets += 1;
-        let (key_type, key_length) = key.encoding();
-        let mut attributes = Attributes::default();
-        attributes.put_text(1, self.table).put_text(2, name).put_u32(10, self.sets);
-        attributes.put_u32(3, flags | if value.is_some() { MAP } else { 0 });
-        attributes.put_u32(4, key_type).put_u32(5, key_length);
-        if let Some((value_type, value_length)) = value.map(SetType::encoding) {
-            attributes.put_u32(6, value_type).put_u32(7, value_length);
-        }
-        attributes
-    }
-
-    fn elements(&mut self, kind: u16, set: &str, id: Option<u32>, elements: &[Element<'_>]) {
+    fn elements(&mut self, kind: u16, set: &str, elements: &[Element<'_>]) {
         /// An element takes up to some 300 bytes, most of them a chain's name, and a list of them is one attribute below 64 KiB.
         const ELEMENTS_A_MESSAGE: usize = 200;
         for elements in elements.chunks(ELEMENTS_A_MESSAGE) {
             let mut attributes = Attributes::default();
             attributes.put_text(1, self.table).put_text(2, set);
-            if let Some(id) = id {
-                attributes.put_u32(4, id);
-            }
             attributes.nest(3, |list| elements.iter().for_each(|element| element.write(list)));
             self.change(kind, &attributes);
         }
@@ -306,20 +276,16 @@ impl<'t> Batch<'t> {
 #[derive(Debug)]
 pub(crate) enum Element<'a> {
     Key(&'a [u8]),
-    Value(&'a [u8], [u8; 8]),
     Verdict(&'a [u8], Verdict<'a>),
 }
 
 impl Element<'_> {
     fn write(&self, list: &mut Attributes) {
-        let (Self::Key(key) | Self::Value(key, _) | Self::Verdict(key, _)) = self;
+        let (Self::Key(key) | Self::Verdict(key, _)) = self;
         list.nest(1, |element| {
             element.put_value(1, key);
             match self {
                 Self::Key(_) => {}
-                Self::Value(_, value) => {
-                    element.put_value(2, value);
-                }
                 Self::Verdict(_, verdict) => {
                     element.nest(2, |data| write_verdict(data, *verdict));
                 }

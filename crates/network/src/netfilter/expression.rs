@@ -38,12 +38,8 @@ pub(crate) enum Expression<'a> {
     Load(Field, u32),
     /// Loads the connection's status bits.
     LoadConnectionStatus(u32),
-    /// Loads the packet's mark.
-    LoadMark(u32),
     /// Marks the packet with what the register holds.
     Mark(u32),
-    /// Counts the packets that come here.
-    Count,
     /// Loads the number of the device that the packet came in by.
     LoadDevice(u32),
     /// Loads a random number below the second.
@@ -58,10 +54,8 @@ pub(crate) enum Expression<'a> {
     NotEqual(u32, &'a [u8]),
     /// Goes on only if the named set has the key that starts in the register.
     InSet(&'a str, u32),
-    /// Looks the key up in a map, and loads the value. A set made in the same batch goes by its number, too.
-    Map { map: &'a str, id: Option<u32>, key: u32, value: u32 },
     /// Looks the key up in a map of verdicts, and does what it says.
-    VerdictMap { map: &'a str, id: Option<u32>, key: u32 },
+    VerdictMap { map: &'a str, key: u32 },
     /// Remembers the key in a set for a time.
     Remember { set: &'a str, key: u32, timeout: Duration },
     /// Translates the destination to the address in one register and the port in another.
@@ -80,15 +74,14 @@ impl Expression<'_> {
     /// Appends the expression to a rule's list.
     pub(super) fn write(&self, rule: &mut Attributes) {
         let name = match self {
-            Self::Load(Field::Transport, _) | Self::LoadMark(_) | Self::Mark(_) | Self::LoadDevice(_) => "meta",
+            Self::Load(Field::Transport, _) | Self::Mark(_) | Self::LoadDevice(_) => "meta",
             Self::Load(..) => "payload",
             Self::LoadConnectionStatus(_) => "ct",
-            Self::Count => "counter",
             Self::Random(..) => "numgen",
             Self::Set(..) | Self::Verdict(_) => "immediate",
             Self::Mask(..) => "bitwise",
             Self::Equal(..) | Self::NotEqual(..) => "cmp",
-            Self::InSet(..) | Self::Map { .. } | Self::VerdictMap { .. } => "lookup",
+            Self::InSet(..) | Self::VerdictMap { .. } => "lookup",
             Self::Remember { .. } => "dynset",
             Self::Dnat { .. } => "nat",
             Self::Masquerade => "masq",
@@ -108,10 +101,6 @@ impl Expression<'_> {
             // NFTA_META_DREG, NFTA_META_KEY: NFT_META_L4PROTO.
             Self::Load(Field::Transport, to) => {
                 data.put_u32(1, register(to)).put_u32(2, 16);
-            }
-            // NFTA_META_DREG, NFTA_META_KEY: NFT_META_MARK.
-            Self::LoadMark(to) => {
-                data.put_u32(1, register(to)).put_u32(2, 3);
             }
             // NFTA_META_KEY: NFT_META_MARK, NFTA_META_SREG.
             Self::Mark(from) => {
@@ -144,9 +133,8 @@ impl Expression<'_> {
             }
             Self::Equal(of, bytes) => compare(data, of, 0, bytes),
             Self::NotEqual(of, bytes) => compare(data, of, 1, bytes),
-            Self::InSet(set, key) => lookup(data, set, None, key, None),
-            Self::Map { map, id, key, value } => lookup(data, map, id, key, Some(register(value))),
-            Self::VerdictMap { map, id, key } => lookup(data, map, id, key, Some(VERDICT)),
+            Self::InSet(set, key) => lookup(data, set, key, None),
+            Self::VerdictMap { map, key } => lookup(data, map, key, Some(VERDICT)),
             // NFTA_DYNSET_SET_NAME, _OP: NFT_DYNSET_OP_UPDATE, _SREG_KEY, _TIMEOUT.
             Self::Remember { set, key, timeout } => {
                 let milliseconds = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
@@ -156,7 +144,7 @@ impl Expression<'_> {
             Self::Dnat { address, port } => {
                 data.put_u32(1, 1).put_u32(2, 2).put_u32(3, register(address)).put_u32(5, register(port));
             }
-            Self::Masquerade | Self::Untracked | Self::Count => {}
+            Self::Masquerade | Self::Untracked => {}
             // NFTA_REJECT_TYPE: NFT_REJECT_ICMP_UNREACH, _ICMP_CODE: ICMP_PORT_UNREACH.
             Self::Refuse => {
                 data.put_u32(1, 0).put(2, &[3]);
@@ -179,28 +167,21 @@ fn compare(data: &mut Attributes, of: u32, operation: u32, bytes: &[u8]) {
     data.put_u32(1, register(of)).put_u32(2, operation).put_value(3, bytes);
 }
 
-fn lookup(data: &mut Attributes, set: &str, id: Option<u32>, key: u32, value: Option<u32>) {
-    // NFTA_LOOKUP_SET, _SREG, _DREG, _SET_ID.
+fn lookup(data: &mut Attributes, set: &str, key: u32, value: Option<u32>) {
+    // NFTA_LOOKUP_SET, _SREG, _DREG.
     data.put_text(1, set).put_u32(2, register(key));
     if let Some(value) = value {
         data.put_u32(3, value);
     }
-    if let Some(id) = id {
-        data.put_u32(4, id);
-    }
 }
 
 pub(super) fn write_verdict(data: &mut Attributes, verdict: Verdict<'_>) {
-    const DROP: u32 = 0;
     const ACCEPT: u32 = 1;
     /// `NFT_GOTO`, −4 in two's complement.
     const GOTO: u32 = 0xffff_fffc;
     data.nest(DATA_VERDICT, |data| match verdict {
         Verdict::Accept => {
             data.put_u32(1, ACCEPT);
-        }
-        Verdict::Drop => {
-            data.put_u32(1, DROP);
         }
         Verdict::Goto(chain) => {
             data.put_u32(1, GOTO).put_text(2, chain);

@@ -19,7 +19,7 @@ use windlass_planner::proxy::{Backend, Frontend, Route, RouteKey, Transport};
 
 use crate::{
     Addresses,
-    netfilter::{Batch, Element, Expression, Flow, NetfilterSocket, SetType, Verdict, address_and_port, forget_flows},
+    netfilter::{Batch, Element, Expression, Flow, NetfilterSocket, Verdict, address_and_port, forget_flows},
 };
 
 /// Names of our table, of which one is there at a time; the machine's namespace has no other.
@@ -28,10 +28,6 @@ const TABLES: [&str; 2] = ["windlass", "windlass-2"];
 const SERVICES: &str = "services";
 /// Pairs of a backend's address with itself: a pod that was led back to itself must see another source than its own address.
 const HAIRPIN: &str = "hairpin";
-/// The mark of a packet whose backend could not be chosen, in the byte order of the machine.
-const MISSED: [u8; 4] = 1_u32.to_ne_bytes();
-/// Placeholder that the kernel makes a unique name of.
-const ANONYMOUS: &str = "__map%d";
 
 /// A change of one route: gone when there is no new one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -256,30 +252,29 @@ fn write_route(batch: &mut Batch<'_>, old: Option<&Route>, new: &Route) {
     write_choice(batch, &name, &new.backends);
 }
 
-/// The rule that translates to one of the backends, each as likely as any other.
+/// Rules that translate to one of the backends, each as likely as any other.
 fn write_choice(batch: &mut Batch<'_>, chain: &str, backends: &BTreeSet<Backend>) {
-    let values: Vec<_> = backends
-        .iter()
-        .zip(0_u32..)
-        .map(|(backend, index)| (index.to_ne_bytes(), address_and_port(backend.address, backend.port)))
-        .collect();
-    let translate = Expression::Dnat { address: 1, port: 2 };
-    if let [(_, only)] = &values[..] {
-        batch.add_rule(chain, &[Expression::Set(1, &only[..4]), Expression::Set(2, &only[4..6]), translate]);
-        return;
-    }
-    let elements: Vec<_> = values.iter().map(|(index, value)| Element::Value(index, *value)).collect();
-    let id = batch.add_anonymous_map(ANONYMOUS, &elements, SetType::AddressPort);
-    let count = u32::try_from(values.len()).unwrap_or(u32::MAX);
-    let map = Expression::Map { map: ANONYMOUS, id: Some(id), key: 0, value: 1 };
-    batch.add_rule(chain, &[Expression::Random(0, count), map, translate]);
-    end_choice(batch, chain);
+    let targets: Vec<_> = backends.iter().map(|backend| address_and_port(backend.address, backend.port)).collect();
+    let translate: Vec<_> = targets.iter().map(|target| translate(target)).collect();
+    write_one_of(batch, chain, translate.iter().map(<[_; 3]>::as_slice));
 }
 
-/// A choice always finds a backend, but for one instant: a packet that is on its way through the old rules when the new ones take their
-/// place finds the old map empty. Its mark has the next chain look once more: the new rules are in their place by then.
-fn end_choice(batch: &mut Batch<'_>, chain: &str) {
-    batch.add_rule(chain, &[Expression::Set(0, &MISSED), Expression::Mark(0)]);
+/// A rule for each end, each as likely as any other: the first of two is taken by one packet of two, the first of three by one of three.
+///
+/// One rule with a map would do, and be shorter to write. But the transaction that replaces a map empties it at once for packets, too, that
+/// are still on their way through the old rules, while rules themselves are seen by a packet as they were when it came.
+fn write_one_of<'a>(batch: &mut Batch<'_>, chain: &str, ends: impl ExactSizeIterator<Item = &'a [Expression<'a>]>) {
+    let left = (1..=u32::try_from(ends.len()).unwrap_or(u32::MAX)).rev();
+    for (end, left) in ends.zip(left) {
+        let is_taken = [Expression::Random(0, left), Expression::Equal(0, &[0; 4])];
+        let rule = if left == 1 { end.to_vec() } else { [&is_taken, end].concat() };
+        batch.add_rule(chain, &rule);
+    }
+}
+
+/// Ends a rule: the packet's destination becomes this address and port.
+fn translate(target: &[u8; 8]) -> [Expression<'_>; 3] {
+    [Expression::Set(1, &target[..4]), Expression::Set(2, &target[4..6]), Expression::Dnat { address: 1, port: 2 }]
 }
 
 fn delete_route(batch: &mut Batch<'_>, old: &Route) {

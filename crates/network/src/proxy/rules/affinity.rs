@@ -4,9 +4,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use windlass_planner::proxy::{Backend, Route};
 
-use crate::netfilter::{Batch, Element, Expression, Field, NamedSet, SetType, Verdict, address_and_port};
+use crate::netfilter::{Batch, Expression, Field, NamedSet, SetType, Verdict, address_and_port};
 
-use super::{ANONYMOUS, end_choice};
+use super::{translate, write_one_of};
 
 /// A route's chain: rules that send remembered clients back, then a choice among the backends' own chains.
 /// Backends that stay keep their sets, and so their clients.
@@ -32,14 +32,8 @@ pub(super) fn write(batch: &mut Batch<'_>, old: Option<&Route>, new: &Route, sec
         let back = [Expression::Load(Field::Source, 0), Expression::InSet(chain, 0), Expression::Verdict(Verdict::Goto(chain))];
         batch.add_rule(&name, &back);
     }
-    let indexes: Vec<_> = (0_u32..).take(chains.len()).map(u32::to_ne_bytes).collect();
-    let elements: Vec<_> =
-        indexes.iter().zip(&chains).map(|(index, chain)| Element::Verdict(index, Verdict::Goto(chain))).collect();
-    let count = u32::try_from(chains.len()).unwrap_or(u32::MAX);
-    let id = batch.add_anonymous_map(ANONYMOUS, &elements, SetType::Verdict);
-    let choose = Expression::VerdictMap { map: ANONYMOUS, id: Some(id), key: 0 };
-    batch.add_rule(&name, &[Expression::Random(0, count), choose]);
-    end_choice(batch, &name);
+    let choices: Vec<_> = chains.iter().map(|chain| [Expression::Verdict(Verdict::Goto(chain))]).collect();
+    write_one_of(batch, &name, choices.iter().map(<[_; 1]>::as_slice));
 }
 
 /// Deletes the chains and sets of backends; no rule of the route may lead there any more.
@@ -56,16 +50,9 @@ fn write_backend(batch: &mut Batch<'_>, name: &str, backend: &Backend, timeout: 
     batch.add_set(NamedSet { name, key: SetType::Address, value: None, timeout: Some(timeout) });
     batch.add_chain(name);
     let target = address_and_port(backend.address, backend.port);
-    batch.add_rule(
-        name,
-        &[
-            Expression::Load(Field::Source, 0),
-            Expression::Remember { set: name, key: 0, timeout },
-            Expression::Set(1, &target[..4]),
-            Expression::Set(2, &target[4..6]),
-            Expression::Dnat { address: 1, port: 2 },
-        ],
-    );
+    // Two rules: a set that is full ends the first one, and a client that can't be remembered is led all the same.
+    batch.add_rule(name, &[Expression::Load(Field::Source, 0), Expression::Remember { set: name, key: 0, timeout }]);
+    batch.add_rule(name, &translate(&target));
 }
 
 /// Names both the chain and the set of a backend.

@@ -72,7 +72,7 @@ mod tests {
     fn a_thousand_services_fit_one_transaction() {
         in_namespace(|mut rules| {
             rules.commit(many()).unwrap();
-            assert_eq!(listing().matches("numgen").count(), 1000);
+            assert_eq!(listing().matches("numgen").count(), 2000);
             rules.commit(many().into_iter().map(gone).collect()).unwrap();
             assert_eq!(listing().matches("numgen").count(), 0);
         });

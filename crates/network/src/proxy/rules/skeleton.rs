@@ -2,7 +2,7 @@
 
 use windlass_planner::proxy::Transport;
 
-use super::{HAIRPIN, MISSED, SERVICES, number};
+use super::{HAIRPIN, SERVICES, number};
 use crate::{
     Addresses,
     netfilter::{Batch, Chain, Expression, Field, Hook, NamedSet, SetType, TRANSLATED, Verdict, address_and_port},
@@ -23,7 +23,6 @@ pub(super) fn write_hooks(batch: &mut Batch<'_>, addresses: &Addresses, egress: 
     for (transport, port) in egress {
         write_egress(batch, addresses, *transport, *port);
     }
-    write_drop(batch);
     write_refusal(batch, addresses);
     write_hairpin(batch);
 }
@@ -39,9 +38,7 @@ fn write_chains(batch: &mut Batch<'_>) {
     // Priorities by which the kernel itself orders the kinds of translation: destination before filtering, source after it.
     for (name, kind, hook, priority) in [
         (FIRST_CHAIN, "nat", Hook::Prerouting, -100),
-        ("prerouting-again", "nat", Hook::Prerouting, -99),
         ("output", "nat", Hook::Output, -100),
-        ("output-again", "nat", Hook::Output, -99),
         ("input", "filter", Hook::Input, 0),
         ("postrouting", "nat", Hook::Postrouting, 100),
     ] {
@@ -51,32 +48,11 @@ fn write_chains(batch: &mut Batch<'_>) {
         Expression::Load(Field::Destination, 0),
         Expression::Load(Field::Transport, 1),
         Expression::Load(Field::Port, 2),
-        Expression::VerdictMap { map: SERVICES, id: None, key: 0 },
+        Expression::VerdictMap { map: SERVICES, key: 0 },
     ];
     for chain in ["prerouting", "output"] {
         batch.add_rule(chain, &look);
     }
-    // The kernel goes through one generation of the rules by the chain: the second look is at those that took the first one's place.
-    for chain in ["prerouting-again", "output-again"] {
-        let missed = [Expression::LoadMark(0), Expression::Equal(0, &MISSED), Expression::Count];
-        batch.add_rule(chain, &[&missed[..], &look].concat());
-    }
-}
-
-/// Who has missed twice has met two changes; it must not be refused, and dropped it is sent again.
-fn write_drop(batch: &mut Batch<'_>) {
-    batch.add_rule(
-        "input",
-        &[
-            Expression::LoadMark(0),
-            Expression::Equal(0, &MISSED),
-            Expression::LoadConnectionStatus(1),
-            Expression::Mask(1, TRANSLATED),
-            Expression::Equal(1, &[0; 4]),
-            Expression::Count,
-            Expression::Verdict(Verdict::Drop),
-        ],
-    );
 }
 
 /// What pods send to neither pods nor Services.

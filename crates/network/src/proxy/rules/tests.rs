@@ -109,24 +109,13 @@ fn the_rules_of_an_empty_machine() {
                 meta l4proto udp ip saddr 10.244.0.0/24 ip daddr != 10.244.0.0/24 ip daddr != 10.96.0.0/12 dnat to 10.244.0.1:40001
               }
 
-              chain prerouting-again {
-                type nat hook prerouting priority dstnat + 1; policy accept;
-                meta mark 0x00000001 counter packets 0 bytes 0 ip daddr . meta l4proto . th dport vmap @services
-              }
-
               chain output {
                 type nat hook output priority -100; policy accept;
                 ip daddr . meta l4proto . th dport vmap @services
               }
 
-              chain output-again {
-                type nat hook output priority -99; policy accept;
-                meta mark 0x00000001 counter packets 0 bytes 0 ip daddr . meta l4proto . th dport vmap @services
-              }
-
               chain input {
                 type filter hook input priority filter; policy accept;
-                meta mark 0x00000001 ct status ! dnat counter packets 0 bytes 0 drop
                 ip daddr 10.96.0.10 th dport 53 accept
                 ip daddr 10.96.0.0/12 reject
               }
@@ -157,8 +146,8 @@ fn services_come_change_and_go() {
                 }
 
                 chain shop/web/tcp/main {
-                  dnat ip to numgen random mod 2 map { 0 : 10.244.0.2 . 8080, 1 : 10.244.0.3 . 8080 }
-                  meta mark set 0x00000001
+                  numgen random mod 2 0 dnat to 10.244.0.2:8080
+                  dnat to 10.244.0.3:8080
                 }
             "#]],
         );
@@ -280,16 +269,18 @@ fn affinity_keeps_the_memory_of_backends_that_stay() {
                 chain shop/web/tcp/main {
                   ip saddr @shop/web/tcp/main/10.244.0.2:8080 goto shop/web/tcp/main/10.244.0.2:8080
                   ip saddr @shop/web/tcp/main/10.244.0.3:8080 goto shop/web/tcp/main/10.244.0.3:8080
-                  numgen random mod 2 vmap { 0 : goto shop/web/tcp/main/10.244.0.2:8080, 1 : goto shop/web/tcp/main/10.244.0.3:8080 }
-                  meta mark set 0x00000001
+                  numgen random mod 2 0 goto shop/web/tcp/main/10.244.0.2:8080
+                  goto shop/web/tcp/main/10.244.0.3:8080
                 }
 
                 chain shop/web/tcp/main/10.244.0.2:8080 {
-                  update @shop/web/tcp/main/10.244.0.2:8080 { ip saddr timeout 1m } dnat to 10.244.0.2:8080
+                  update @shop/web/tcp/main/10.244.0.2:8080 { ip saddr timeout 1m }
+                  dnat to 10.244.0.2:8080
                 }
 
                 chain shop/web/tcp/main/10.244.0.3:8080 {
-                  update @shop/web/tcp/main/10.244.0.3:8080 { ip saddr timeout 1m } dnat to 10.244.0.3:8080
+                  update @shop/web/tcp/main/10.244.0.3:8080 { ip saddr timeout 1m }
+                  dnat to 10.244.0.3:8080
                 }
             "#]],
         );
@@ -301,16 +292,18 @@ fn affinity_keeps_the_memory_of_backends_that_stay() {
                 chain shop/web/tcp/main {
                   ip saddr @shop/web/tcp/main/10.244.0.3:8080 goto shop/web/tcp/main/10.244.0.3:8080
                   ip saddr @shop/web/tcp/main/10.244.0.4:8080 goto shop/web/tcp/main/10.244.0.4:8080
-                  numgen random mod 2 vmap { 0 : goto shop/web/tcp/main/10.244.0.3:8080, 1 : goto shop/web/tcp/main/10.244.0.4:8080 }
-                  meta mark set 0x00000001
+                  numgen random mod 2 0 goto shop/web/tcp/main/10.244.0.3:8080
+                  goto shop/web/tcp/main/10.244.0.4:8080
                 }
 
                 chain shop/web/tcp/main/10.244.0.3:8080 {
-                  update @shop/web/tcp/main/10.244.0.3:8080 { ip saddr timeout 1m } dnat to 10.244.0.3:8080
+                  update @shop/web/tcp/main/10.244.0.3:8080 { ip saddr timeout 1m }
+                  dnat to 10.244.0.3:8080
                 }
 
                 chain shop/web/tcp/main/10.244.0.4:8080 {
-                  update @shop/web/tcp/main/10.244.0.4:8080 { ip saddr timeout 1m } dnat to 10.244.0.4:8080
+                  update @shop/web/tcp/main/10.244.0.4:8080 { ip saddr timeout 1m }
+                  dnat to 10.244.0.4:8080
                 }
             "#]],
         );
@@ -322,16 +315,18 @@ fn affinity_keeps_the_memory_of_backends_that_stay() {
                 chain shop/web/tcp/main {
                   ip saddr @shop/web/tcp/main/10.244.0.3:8080 goto shop/web/tcp/main/10.244.0.3:8080
                   ip saddr @shop/web/tcp/main/10.244.0.4:8080 goto shop/web/tcp/main/10.244.0.4:8080
-                  numgen random mod 2 vmap { 0 : goto shop/web/tcp/main/10.244.0.3:8080, 1 : goto shop/web/tcp/main/10.244.0.4:8080 }
-                  meta mark set 0x00000001
+                  numgen random mod 2 0 goto shop/web/tcp/main/10.244.0.3:8080
+                  goto shop/web/tcp/main/10.244.0.4:8080
                 }
 
                 chain shop/web/tcp/main/10.244.0.3:8080 {
-                  update @shop/web/tcp/main/10.244.0.3:8080 { ip saddr timeout 30s } dnat to 10.244.0.3:8080
+                  update @shop/web/tcp/main/10.244.0.3:8080 { ip saddr timeout 30s }
+                  dnat to 10.244.0.3:8080
                 }
 
                 chain shop/web/tcp/main/10.244.0.4:8080 {
-                  update @shop/web/tcp/main/10.244.0.4:8080 { ip saddr timeout 30s } dnat to 10.244.0.4:8080
+                  update @shop/web/tcp/main/10.244.0.4:8080 { ip saddr timeout 30s }
+                  dnat to 10.244.0.4:8080
                 }
             "#]],
         );
@@ -349,8 +344,8 @@ fn affinity_is_switched_off_and_on() {
             &expect![[r#"
                 10.96.0.5 . tcp . 80 : goto shop/web/tcp/main
                 chain shop/web/tcp/main {
-                  dnat ip to numgen random mod 2 map { 0 : 10.244.0.3 . 8080, 1 : 10.244.0.4 . 8080 }
-                  meta mark set 0x00000001
+                  numgen random mod 2 0 dnat to 10.244.0.3:8080
+                  dnat to 10.244.0.4:8080
                 }
             "#]],
         );
@@ -361,12 +356,12 @@ fn affinity_is_switched_off_and_on() {
                 10.96.0.5 . tcp . 80 : goto shop/web/tcp/main
                 chain shop/web/tcp/main {
                   ip saddr @shop/web/tcp/main/10.244.0.3:8080 goto shop/web/tcp/main/10.244.0.3:8080
-                  numgen random mod 1 vmap { 0 : goto shop/web/tcp/main/10.244.0.3:8080 }
-                  meta mark set 0x00000001
+                  goto shop/web/tcp/main/10.244.0.3:8080
                 }
 
                 chain shop/web/tcp/main/10.244.0.3:8080 {
-                  update @shop/web/tcp/main/10.244.0.3:8080 { ip saddr timeout 1m } dnat to 10.244.0.3:8080
+                  update @shop/web/tcp/main/10.244.0.3:8080 { ip saddr timeout 1m }
+                  dnat to 10.244.0.3:8080
                 }
             "#]],
         );
