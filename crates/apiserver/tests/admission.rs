@@ -48,6 +48,21 @@ async fn a_pod_has_the_priority_of_its_class() {
 }
 
 #[tokio::test]
+async fn a_changed_pod_keeps_what_was_filled_in() {
+    let router = server().await.in_process("test");
+    let made = send(&router, Method::POST, PODS, &pod("a")).await.body;
+    let mut changed = made.clone();
+    changed["metadata"]["labels"] = json!({ "app": "web" });
+    let spec = changed["spec"].as_object_mut().unwrap();
+    for filled_in in ["priority", "preemptionPolicy", "tolerations"] {
+        assert!(spec.remove(filled_in).is_some(), "{filled_in}");
+    }
+    let changed = send(&router, Method::PUT, &format!("{PODS}/a"), &changed).await;
+    assert_eq!((changed.code, &changed.body["spec"]), (200, &made["spec"]), "{}", changed.body);
+    assert_eq!(changed.body["metadata"]["labels"]["app"], "web");
+}
+
+#[tokio::test]
 async fn an_eviction_asks_the_budget() {
     let router = server().await.in_process("test");
     let mut object = pod("a");

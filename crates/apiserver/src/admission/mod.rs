@@ -1,7 +1,7 @@
 //! What a request must pass, and what is filled in on the way, after defaults and before validation.
 
 use serde_json::Value;
-use windlass_api::status::Status;
+use windlass_api::{kind::Kind, status::Status};
 
 use crate::call::Call;
 
@@ -41,6 +41,14 @@ pub(crate) async fn create(call: &Call, object: &mut Value) -> Result<(), Status
             Ok(())
         }
         _ => Ok(()),
+    }
+}
+
+/// Fills in again what a changed object leaves out of what was filled in when it was made.
+pub(crate) fn complete(kind: &Kind, new: &mut Value, old: &Value) {
+    if (kind.group, kind.plural) == ("", "pods") {
+        tolerations::admit(new);
+        priority::keep(new, old);
     }
 }
 

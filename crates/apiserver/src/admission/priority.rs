@@ -41,6 +41,16 @@ pub(super) async fn admit(call: &Call, pod: &mut Value) -> Result<(), Status> {
     Ok(())
 }
 
+/// A changed pod that says nothing of its priority keeps it.
+pub(super) fn keep(new: &mut Value, old: &Value) {
+    for field in ["priority", "preemptionPolicy"] {
+        let had = &old["spec"][field];
+        if new["spec"].is_object() && new["spec"][field].is_null() && !had.is_null() {
+            new["spec"][field] = had.clone();
+        }
+    }
+}
+
 /// The class of this name; for none, the one that is the default for all.
 async fn find(call: &Call, name: &str) -> Result<Option<Arc<Value>>, Status> {
     let Some(kind) = kind::find("scheduling.k8s.io", "v1", "priorityclasses") else { return Ok(None) };

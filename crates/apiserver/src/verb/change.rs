@@ -176,7 +176,10 @@ impl Change<'_> {
         kind.apply_defaults(new);
         metadata::carry_over(new, old);
         match self.surface {
-            Surface::Main => kind.prepare_update(new, old),
+            Surface::Main => {
+                admission::complete(kind, new, old);
+                kind.prepare_update(new, old);
+            }
             Surface::Status => kind.prepare_status(new, old),
             Surface::Part(part) => kind.prepare_part(part, new, old),
             Surface::Own => {}
