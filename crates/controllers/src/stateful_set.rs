@@ -43,11 +43,26 @@ pub(crate) fn start(context: &Arc<Context>, tasks: &mut JoinSet<()>, stop: &Canc
     context.stateful_sets.listen(move |old, new| own.add(key_of(&new.or(old).expect("a change has a side").metadata)));
     owned::listen::<_, StatefulSet>(&context.pods, &context.stateful_sets, &queue);
     owned::listen::<ControllerRevision, StatefulSet>(&context.controller_revisions, &context.stateful_sets, &queue);
+    listen_to_claims(context, &queue);
     let this = Arc::new(Loop { context: Arc::clone(context), marks: Marks::default(), failures: Marks::default() });
     tasks.spawn(queue.work(PARALLEL, stop.clone(), move |key| {
         let this = Arc::clone(&this);
         async move { settle("statefulset", &key, this.pass(&key).await) }
     }));
+}
+
+/// A set whose pod waits for a claim to be gone goes on when it is.
+fn listen_to_claims(context: &Context, queue: &Arc<Queue<Key>>) {
+    let (sets, queue) = (Arc::clone(&context.stateful_sets), Arc::clone(queue));
+    context.claims.listen(move |old, new| {
+        let Some(gone) = old.filter(|_| new.is_none()) else { return };
+        let namespace = owner::namespace(&gone.metadata);
+        for set in sets.all().iter().filter(|set| owner::namespace(&set.metadata) == namespace) {
+            if stateful_set::has_claim(set, owner::name(&gone.metadata)) {
+                queue.add(key_of(&set.metadata));
+            }
+        }
+    });
 }
 
 impl Loop {

@@ -11,7 +11,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
 
-use super::{Action, Planning, Reason};
+use super::{Action, Planning, Reason, identity};
 use crate::{note::Note, owner};
 
 pub(super) fn templates(set: &StatefulSet) -> &[PersistentVolumeClaim] {
@@ -23,7 +23,35 @@ pub(super) fn name_of(template: &ObjectMeta, pod_name: &str) -> String {
     format!("{}-{pod_name}", owner::name(template))
 }
 
+/// Whether a claim of this name is that of one of the set's pods.
+pub fn has_claim(set: &StatefulSet, claim: &str) -> bool {
+    let pod_name = |template: &PersistentVolumeClaim| claim.strip_prefix(owner::name(&template.metadata))?.strip_prefix('-');
+    let is_own = |pod_name: &str| identity::ordinal_in(owner::name(&set.metadata), pod_name).is_some();
+    templates(set).iter().filter_map(pod_name).any(is_own)
+}
+
 impl Planning<'_> {
+    /// A claim of the pod to come that goes with its predecessor, or with the set's. The pod would find its data deleted under it.
+    pub(super) fn leftover_claim(&self, pod_name: &str) -> Option<String> {
+        let goes = |claim: &&Arc<PersistentVolumeClaim>| {
+            let mut owners = claim.metadata.owner_references.iter().flatten();
+            claim.metadata.deletion_timestamp.is_some()
+                || owners.any(|reference| match &*reference.kind {
+                    Pod::KIND => self.settings.delete_claims_with_scale && reference.name == pod_name,
+                    _ => self.is_predecessor(reference),
+                })
+        };
+        let names: Vec<String> = templates(self.set).iter().map(|template| name_of(&template.metadata, pod_name)).collect();
+        let own = self.claims.iter().filter(|claim| names.iter().any(|name| name == owner::name(&claim.metadata)));
+        own.filter(goes).map(|claim| owner::name(&claim.metadata).to_owned()).next()
+    }
+
+    /// Whether it is another set of the same name.
+    fn is_predecessor(&self, reference: &OwnerReference) -> bool {
+        let meta = &self.set.metadata;
+        reference.kind == StatefulSet::KIND && reference.name == owner::name(meta) && reference.uid != owner::uid(meta)
+    }
+
     /// Plans the claims that the pod of an ordinal lacks.
     pub(super) fn make_claims(&mut self, pod_name: &str) {
         let set = self.set;
@@ -69,7 +97,14 @@ impl Planning<'_> {
         let with_scale = is_condemned && self.settings.delete_claims_with_scale;
         // A pod that goes takes its claim; until then the set does, if the policy says so.
         let with_set = self.settings.delete_claims_with_set && !with_scale;
-        owners.retain(|reference| (reference.uid != set_uid || with_set) && (reference.uid != pod_uid || with_scale));
+        // Predecessors of the same name are gone, and must not take it along.
+        let is_former_pod =
+            |reference: &OwnerReference| reference.kind == Pod::KIND && reference.name == owner::name(&pod.metadata);
+        owners.retain(|reference| match &*reference.uid {
+            uid if uid == set_uid => with_set,
+            uid if uid == pod_uid => with_scale,
+            _ => !is_former_pod(reference) && !self.is_predecessor(reference),
+        });
         if with_set && !owners.iter().any(|reference| reference.uid == set_uid) {
             owners.push(set_reference(self.set));
         }

@@ -28,7 +28,12 @@ pub(super) struct Slot {
 
 /// The ordinal of a pod that is named for the set; `None` for any other.
 pub fn ordinal_of(set_name: &str, pod: &Pod) -> Option<i32> {
-    let digits = owner::name(&pod.metadata).strip_prefix(set_name)?.strip_prefix('-')?;
+    ordinal_in(set_name, owner::name(&pod.metadata))
+}
+
+/// The ordinal in the name of a pod that is named for the set.
+pub(super) fn ordinal_in(set_name: &str, pod_name: &str) -> Option<i32> {
+    let digits = pod_name.strip_prefix(set_name)?.strip_prefix('-')?;
     let canonical = digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
     if canonical { digits.parse().ok() } else { None }
 }

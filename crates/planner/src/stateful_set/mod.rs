@@ -28,7 +28,10 @@ use k8s_openapi::{
 };
 use windlass_api::selector::Selector;
 
-pub use self::identity::{LABEL_POD_INDEX, LABEL_POD_NAME, ordinal_of};
+pub use self::{
+    claims::has_claim,
+    identity::{LABEL_POD_INDEX, LABEL_POD_NAME, ordinal_of},
+};
 use self::{
     identity::Slot,
     settings::{Settings, Strategy},
@@ -90,6 +93,11 @@ pub enum WaitingOn {
     Gone {
         /// Its name.
         pod: String,
+    },
+    /// This claim of a pod that is to come goes with its predecessor.
+    Claim {
+        /// Its name.
+        claim: String,
     },
     /// This pod failed, as others before it; it is replaced after a pause.
     Pause {

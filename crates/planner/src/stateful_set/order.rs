@@ -34,6 +34,9 @@ impl Planning<'_> {
     fn create(&mut self, ordinal: i32) {
         let pod = self.new_pod(ordinal);
         let pod_name = owner::name(&pod.metadata).to_owned();
+        if let Some(claim) = self.leftover_claim(&pod_name) {
+            return self.waiting.push(WaitingOn::Claim { claim });
+        }
         self.make_claims(&pod_name);
         let text = format!("create Pod {pod_name} in StatefulSet {} successful", owner::name(&self.set.metadata));
         self.step(Action::CreatePod(Box::new(pod)), Reason::MissingPod, Some(Note::normal("SuccessfulCreate", text)));
