@@ -4,6 +4,7 @@
 //! controller may not yet know is allowed for in the invariants themselves, as each file says.
 
 mod available;
+mod claims;
 mod daemon;
 mod hash;
 mod identity;
@@ -90,5 +91,6 @@ pub(crate) fn all() -> Vec<Box<dyn Checker>> {
         Box::<identity::Identity>::default(),
         Box::<stateful::Stateful>::default(),
         Box::<daemon::Daemon>::default(),
+        Box::<claims::Claims>::default(),
     ]
 }

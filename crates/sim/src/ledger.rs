@@ -198,6 +198,10 @@ impl std::fmt::Display for Change {
                 Some(set) => write!(f, "set {} {}", set.meta.name, set.state()),
                 None => Ok(()),
             },
+            Self::Claim(before, after) => match after.as_ref().or(before.as_ref()) {
+                Some(claim) => write!(f, "claim {} {}", claim.meta.name, claim.state()),
+                None => Ok(()),
+            },
             Self::Revision(before, after) => match after.as_ref().or(before.as_ref()) {
                 Some(revision) => write!(f, "revision {} number {}", revision.meta.name, revision.number),
                 None => Ok(()),

@@ -10,7 +10,7 @@ use serde_json::Value;
 use windlass_storage::{Entry, Event};
 
 pub(crate) use self::{
-    objects::{Bounds, Deployment, Pod, ReplicaSet},
+    objects::{Bounds, Claim, Deployment, Pod, ReplicaSet},
     sets::{Revision, Set},
 };
 
@@ -26,6 +26,7 @@ pub(crate) struct Scene {
     /// StatefulSets and DaemonSets.
     pub(crate) sets: Objects<Set>,
     pub(crate) revisions: Objects<Revision>,
+    pub(crate) claims: Objects<Claim>,
     /// Nodes that have been silent: what was on them may be evicted.
     pub(crate) lost_nodes: BTreeSet<String>,
 }
@@ -43,6 +44,8 @@ pub(crate) enum Change {
     Set(Option<Set>, Option<Set>),
     /// A ControllerRevision.
     Revision(Option<Revision>, Option<Revision>),
+    /// A PersistentVolumeClaim.
+    Claim(Option<Claim>, Option<Claim>),
 }
 
 impl Scene {
@@ -69,6 +72,9 @@ impl Scene {
         } else if path.starts_with("apps/controllerrevisions/") {
             let (before, after) = replace(&mut self.revisions, key, fresh, Revision::read)?;
             Some(Change::Revision(before, after))
+        } else if path.starts_with("core/persistentvolumeclaims/") {
+            let (before, after) = replace(&mut self.claims, key, fresh, Claim::read)?;
+            Some(Change::Claim(before, after))
         } else {
             if path.starts_with("core/nodes/") {
                 self.lost_nodes.extend(fresh.and_then(silent_node));

@@ -1,6 +1,7 @@
 //! A StatefulSet: each ordinal in its turn, the partition kept, and no more taken down at once than the user allows.
 //!
-//! - In order, a pod is made only when each one before it is available, and the highest surplus one goes first.
+//! - In order, a pod is made only when each one before it is available, and the highest surplus one goes first. Surplus are those
+//!   beyond the replicas, and those below the first ordinal.
 //! - A pod is made of the revision that its side of the partition asks for.
 //! - A pod is taken only if it is surplus, cannot serve and is of another revision than is wanted, or is at or above the partition, of
 //!   another revision than the newest, and no more than `maxUnavailable` are down then.
@@ -47,16 +48,16 @@ fn name(set: &Set, ordinal: usize) -> String {
 impl Stateful {
     fn judge_made(&self, set: &Set, pod: &Pod, moment: &Moment<'_>) -> Result<(), String> {
         let (sets, number) = (self.views.of_set(&set.meta.uid), ordinal(set, pod)?);
-        if sets.iter().all(|set| number >= set.replicas) {
+        let Some(first) = sets.iter().filter(|set| set.has(number)).map(|set| set.start).max() else {
             return Err(format!("{} is made beyond the replicas", pod.meta.name));
-        }
+        };
         let (shortest, _) = min_ready(sets);
-        let waited_for = (0..number).map(|before| name(set, before));
+        let waited_for = (first..number).map(|before| name(set, before));
         let missing = waited_for.filter(|_| set.ordered).find(|name| !self.views.may_serve(name, shortest, moment.now));
         if let Some(missing) = missing {
             return Err(format!("{} is made before {missing} is available", pod.meta.name));
         }
-        let below = |set: &Set| !set.on_delete && number < set.partition;
+        let below = |set: &Set| !set.on_delete && set.keeps(number);
         let wanted: BTreeSet<&str> = sets
             .iter()
             .flat_map(|set| sets.iter().map(|other| if below(set) { &*other.current } else { &*other.update }))
@@ -69,27 +70,27 @@ impl Stateful {
 
     fn judge_taken(&self, set: &Set, pod: &Pod, moment: &Moment<'_>) -> Result<(), String> {
         let (sets, number) = (self.views.of_set(&set.meta.uid), ordinal(set, pod)?);
-        if sets.iter().any(|set| number >= set.replicas) {
+        if sets.iter().any(|set| !set.has(number)) {
             let judgement = self.judge_surplus(set, pod, number);
-            if judgement.is_ok() || sets.iter().all(|set| number >= set.replicas) {
+            if judgement.is_ok() || !sets.iter().any(|set| set.has(number)) {
                 return judgement;
             }
         }
         let (shortest, longest) = min_ready(sets);
         let another = |wanted: &dyn Fn(&Set) -> &str| sets.iter().any(|set| wanted(set) != pod.revision);
         let broken = self.views.of_pod(&pod.meta.name).iter().flatten().any(|pod| pod.ready_since.is_none());
-        if broken && another(&|set| if number < set.partition { &set.current } else { &set.update }) {
+        if broken && another(&|set| if set.keeps(number) { &set.current } else { &set.update }) {
             return Ok(());
         }
-        if !sets.iter().any(|set| !set.on_delete && number >= set.partition) {
+        if !sets.iter().any(|set| !set.on_delete && !set.keeps(number)) {
             return Err(format!("{} is taken, and nothing asks for it", pod.meta.name));
         }
         if !another(&|set| &set.update) {
             return Err(format!("{} is taken although it is of the newest revision", pod.meta.name));
         }
-        let replicas = sets.iter().map(|set| set.replicas).min().unwrap_or(0);
         let allowed = sets.iter().map(|set| set.max_unavailable).max().unwrap_or(0);
-        let others = (0..replicas).filter(|other| *other != number).map(|other| name(set, other));
+        let in_all = |ordinal: &usize| *ordinal != number && sets.iter().all(|set| set.has(*ordinal));
+        let others = (set.start..set.start + set.replicas).filter(in_all).map(|other| name(set, other));
         let down = others.filter(|name| !self.views.may_serve(name, shortest, moment.now)).count();
         let costs = usize::from(!self.views.may_fail(&pod.meta.name, longest));
         if costs > 0 && down + costs > allowed {
@@ -99,7 +100,9 @@ impl Stateful {
     }
 
     fn judge_surplus(&self, set: &Set, pod: &Pod, number: usize) -> Result<(), String> {
-        let higher = self.views.pods_of(&set.meta.uid).filter(|(_, other)| ordinal(set, other).is_ok_and(|other| other > number));
+        let sets = self.views.of_set(&set.meta.uid);
+        let goes_first = |other: usize| other > number && !sets.iter().any(|set| set.has(other));
+        let higher = self.views.pods_of(&set.meta.uid).filter(|(_, other)| ordinal(set, other).is_ok_and(goes_first));
         let stays = |name: &str| self.views.of_pod(name).iter().all(Option::is_some);
         match higher.filter(|_| set.ordered).find(|(name, _)| stays(name)) {
             Some((name, _)) => Err(format!("{} is taken while {name} is still there", pod.meta.name)),

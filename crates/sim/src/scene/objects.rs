@@ -34,6 +34,16 @@ pub(crate) struct Pod {
     pub(crate) place: String,
     /// Its label with the ControllerRevision, or the hash of it.
     pub(crate) revision: String,
+    /// Names of the claims that it uses.
+    pub(crate) claims: Vec<String>,
+}
+
+/// A PersistentVolumeClaim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) meta: Meta,
+    /// Uids of whatever takes it along when it goes.
+    pub(crate) owners: Vec<String>,
 }
 
 /// A ReplicaSet.
@@ -108,6 +118,18 @@ impl Meta {
     }
 }
 
+impl Claim {
+    pub(super) fn read(object: &Value) -> Option<Self> {
+        let owners = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+        Some(Self { meta: Meta::read(object)?, owners: owners.map(|owner| text(&owner["uid"])).collect() })
+    }
+
+    /// For the log.
+    pub(crate) fn state(&self) -> String {
+        format!("{}owners {:?}", if self.meta.going { "going " } else { "" }, self.owners)
+    }
+}
+
 impl Pod {
     pub(super) fn read(object: &Value) -> Option<Self> {
         let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
@@ -115,12 +137,15 @@ impl Pod {
         let node = text(&object["spec"]["nodeName"]);
         let meant_for = &object["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
         let place = &meant_for["nodeSelectorTerms"][0]["matchFields"][0]["values"][0];
+        let volumes = object["spec"]["volumes"].as_array().into_iter().flatten();
+        let claims = volumes.filter(|volume| volume["persistentVolumeClaim"].is_object());
         Some(Self {
             meta: Meta::read(object)?,
             app: text(&object["metadata"]["labels"]["app"]),
             place: if node.is_empty() { text(place) } else { node.clone() },
             node,
             revision: text(&object["metadata"]["labels"]["controller-revision-hash"]),
+            claims: claims.map(|volume| text(&volume["persistentVolumeClaim"]["claimName"])).collect(),
             finished: matches!(object["status"]["phase"].as_str(), Some("Succeeded" | "Failed")),
             ready_since: ready.and_then(|condition| time(&condition["lastTransitionTime"])),
         })

@@ -15,12 +15,18 @@ pub(crate) struct Set {
     pub(crate) daemon: bool,
     /// Of a DaemonSet, the number of nodes.
     pub(crate) replicas: usize,
+    /// The first ordinal.
+    pub(crate) start: usize,
     /// One pod after the other.
     pub(crate) ordered: bool,
     pub(crate) on_delete: bool,
     /// Ordinals below it keep the revision that they have.
     pub(crate) partition: usize,
     pub(crate) max_unavailable: usize,
+    /// Each of its pods has a claim of its own.
+    pub(crate) has_claims: bool,
+    /// Whether these outlive the set and a pod that is scaled away.
+    pub(crate) retains: [bool; 2],
     pub(crate) max_surge: usize,
     pub(crate) min_ready_seconds: i64,
     pub(crate) history_limit: usize,
@@ -53,9 +59,12 @@ impl Set {
         let unavailable = if rolling["maxUnavailable"].is_null() { 1 } else { pods(&rolling["maxUnavailable"], replicas, true) };
         Some(Self {
             replicas,
+            start: number(&spec["ordinals"]["start"]),
             ordered: spec["podManagementPolicy"] != "Parallel",
             partition: number(&rolling["partition"]),
             max_unavailable: unavailable.max(1),
+            has_claims: spec["volumeClaimTemplates"].as_array().is_some_and(|templates| !templates.is_empty()),
+            retains: ["whenDeleted", "whenScaled"].map(|when| spec["persistentVolumeClaimRetentionPolicy"][when] != "Delete"),
             current: text(&status["currentRevision"]),
             update: text(&status["updateRevision"]),
             counts: ["replicas", "updatedReplicas", "availableReplicas"].map(|count| number(&status[count])),
@@ -83,10 +92,13 @@ impl Set {
         Some(Self {
             daemon: false,
             replicas: 0,
+            start: 0,
             ordered: false,
             on_delete: spec["updateStrategy"]["type"] == "OnDelete",
             partition: 0,
             max_unavailable: 0,
+            has_claims: false,
+            retains: [true; 2],
             max_surge: 0,
             min_ready_seconds: spec["minReadySeconds"].as_i64().unwrap_or(0),
             history_limit: number(&spec["revisionHistoryLimit"]),
@@ -99,13 +111,24 @@ impl Set {
         })
     }
 
+    /// Whether it has a pod of this ordinal.
+    pub(crate) fn has(&self, ordinal: usize) -> bool {
+        (self.start..self.start + self.replicas).contains(&ordinal)
+    }
+
+    /// Whether a pod of this ordinal keeps the revision that it has.
+    pub(crate) fn keeps(&self, ordinal: usize) -> bool {
+        ordinal < self.start + self.partition
+    }
+
     /// For the log.
     pub(crate) fn state(&self) -> String {
         format!(
-            "generation {}{} replicas {} partition {} unavailable {} surge {}{} has {:?} from {} to {}",
+            "generation {}{} replicas {} from {} partition {} unavailable {} surge {}{} has {:?} from {} to {}",
             self.meta.generation,
             if self.observed { "" } else { " (not seen)" },
             self.replicas,
+            self.start,
             self.partition,
             self.max_unavailable,
             self.max_surge,

@@ -130,15 +130,21 @@ impl Workload for StatefulSet {
 
     fn spec(&self, replicas: u64, chance: &Chance) -> Value {
         let policy = *chance.pick(&["OrderedReady", "OrderedReady", "Parallel"]);
-        json!({"replicas": replicas, "serviceName": "web", "podManagementPolicy": policy})
+        let mut spec = json!({"replicas": replicas, "serviceName": "web", "podManagementPolicy": policy});
+        if chance.hits(400) {
+            let claim = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}});
+            spec["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}, "spec": claim}]);
+            let [deleted, scaled] = [(); 2].map(|()| *chance.pick(&["Retain", "Delete"]));
+            spec["persistentVolumeClaimRetentionPolicy"] = json!({"whenDeleted": deleted, "whenScaled": scaled});
+        }
+        spec
     }
 
     fn strategy(&self, chance: &Chance) -> Value {
-        if let Some(strategy) = on_delete(chance) {
-            return strategy;
-        }
         let rolling = json!({"partition": chance.pick(&[0, 0, 0, 1, 2, 5]), "maxUnavailable": chance.pick(&[1, 1, 2, 3])});
-        rolling_update(&rolling)
+        let mut strategy = on_delete(chance).unwrap_or_else(|| rolling_update(&rolling));
+        strategy["ordinals"] = json!({"start": chance.pick(&[0, 0, 0, 1, 3])});
+        strategy
     }
 
     fn let_go(&self) -> Value {

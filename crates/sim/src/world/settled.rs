@@ -31,6 +31,14 @@ fn fault_of_set(scene: &Scene, set: &Set, now: Timestamp) -> Option<String> {
     if [all, new] != [replicas; 2] {
         return Some(format!("{name} has {new} available new pods and {all} pods in all, {replicas} are asked for"));
     }
+    let ordinal = |pod: &Pod| pod.meta.name.rsplit('-').next()?.parse().ok();
+    let beyond = |pod: &&Pod| !set.daemon && !ordinal(pod).is_some_and(|ordinal| set.has(ordinal));
+    if let Some(pod) = scene.pods_of(uid).find(beyond) {
+        return Some(format!("{} is none of the pods from {} on", pod.meta.name, set.start));
+    }
+    if let Some(fault) = fault_of_claims(scene, set) {
+        return Some(fault);
+    }
     if set.counts != [replicas; 3] {
         return Some(format!("{name} says {:?} of its {replicas} pods", set.counts));
     }
@@ -39,6 +47,21 @@ fn fault_of_set(scene: &Scene, set: &Set, now: Timestamp) -> Option<String> {
     }
     let old = scene.revisions_of(uid).count() - 1;
     (old > set.history_limit).then(|| format!("{name} keeps {old} old revisions, {} are allowed", set.history_limit))
+}
+
+fn fault_of_claims(scene: &Scene, set: &Set) -> Option<String> {
+    let used = || scene.pods_of(&set.meta.uid).flat_map(|pod| &pod.claims);
+    let staying = |name: &str| scene.claims.values().any(|claim| claim.meta.name == name && !claim.meta.going);
+    if let Some(missing) = used().find(|name| !staying(name)) {
+        return Some(format!("the claim {missing} is not there"));
+    }
+    if set.has_claims && used().count() != set.replicas {
+        return Some(format!("not all pods of {} have a claim", set.meta.name));
+    }
+    let lives =
+        |uid: &String| scene.sets.values().any(|set| set.meta.uid == *uid) || scene.pods.values().any(|pod| pod.meta.uid == *uid);
+    let left = scene.claims.values().find(|claim| !claim.owners.is_empty() && !claim.owners.iter().any(lives));
+    left.map(|claim| format!("the claim {} is there without any of its owners", claim.meta.name))
 }
 
 fn fault_of(scene: &Scene, deployment: &Deployment, now: Timestamp) -> Option<String> {
