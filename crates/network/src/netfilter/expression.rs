@@ -66,6 +66,8 @@ pub(crate) enum Expression<'a> {
     Untracked,
     /// Answers that the port is unreachable.
     Refuse,
+    /// Answers that there is no such connection.
+    Reset,
     /// Ends the rule.
     Verdict(Verdict<'a>),
 }
@@ -86,7 +88,7 @@ impl Expression<'_> {
             Self::Dnat { .. } => "nat",
             Self::Masquerade => "masq",
             Self::Untracked => "notrack",
-            Self::Refuse => "reject",
+            Self::Refuse | Self::Reset => "reject",
         };
         rule.nest(LIST_ELEM, |element| {
             element.put_text(EXPR_NAME, name).nest(EXPR_DATA, |data| self.write_data(data));
@@ -148,6 +150,10 @@ impl Expression<'_> {
             // NFTA_REJECT_TYPE: NFT_REJECT_ICMP_UNREACH, _ICMP_CODE: ICMP_PORT_UNREACH.
             Self::Refuse => {
                 data.put_u32(1, 0).put(2, &[3]);
+            }
+            // NFT_REJECT_TCP_RST.
+            Self::Reset => {
+                data.put_u32(1, 1);
             }
         }
     }

@@ -1,7 +1,8 @@
 //! The instant at which new rules take the old ones' place: connections that come just then are led to a backend all the same.
 
 use std::{
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     process::Command,
     sync::{
         Arc,
@@ -63,5 +64,25 @@ fn connections_that_come_while_backends_change_are_led_to_one() {
         }
         let failures: Vec<std::io::Error> = client.join().unwrap();
         assert!(failures.is_empty(), "{} of {CONNECTIONS}: {:?}", failures.len(), failures[0]);
+    });
+}
+
+/// Connects to the Service from this port.
+fn connect_from(port: u16) -> io::Result<()> {
+    let connect = async {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from((Ipv4Addr::new(10, 244, 0, 1), port)))?;
+        socket.connect(SocketAddr::from(SERVICE)).await.map(drop)
+    };
+    tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(connect)
+}
+
+#[test]
+fn who_was_refused_is_led_from_the_same_port_once_there_is_a_backend() {
+    with_backends(|mut rules| {
+        rules.commit(Vec::new()).unwrap();
+        assert_eq!(connect_from(1_234).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        rules.commit(vec![tcp("web", "10.96.0.5:80", &[2])]).unwrap();
+        connect_from(1_234).unwrap();
     });
 }

@@ -40,6 +40,7 @@ fn write_chains(batch: &mut Batch<'_>) {
         (FIRST_CHAIN, "nat", Hook::Prerouting, -100),
         ("output", "nat", Hook::Output, -100),
         ("input", "filter", Hook::Input, 0),
+        ("output-refused", "filter", Hook::Output, 0),
         ("postrouting", "nat", Hook::Postrouting, 100),
     ] {
         batch.add_base_chain(Chain { name, kind, hook, priority });
@@ -80,28 +81,31 @@ fn write_egress(batch: &mut Batch<'_>, addresses: &Addresses, transport: Transpo
     );
 }
 
+/// What is sent to a Service and was not translated has no endpoint, or no such port; DNS answers on its address itself.
+///
+/// What the machine itself sends is refused before it is on its way: a connection that the kernel takes down as one without translation
+/// stays so for two minutes, and whoever gets the same port again meanwhile would not be led to an endpoint that has come since.
 fn write_refusal(batch: &mut Batch<'_>, addresses: &Addresses) {
-    // What is sent to a Service and was not translated has no endpoint, or no such port; DNS answers on its address itself.
     let dns = addresses.dns.octets();
-    batch.add_rule(
-        "input",
-        &[
-            Expression::Load(Field::Destination, 0),
-            Expression::Equal(0, &dns),
-            Expression::Load(Field::Port, 1),
-            Expression::Equal(1, &53_u16.to_be_bytes()),
-            Expression::Verdict(Verdict::Accept),
-        ],
-    );
-    batch.add_rule(
-        "input",
-        &[
-            Expression::Load(Field::Destination, 0),
-            Expression::Mask(0, addresses.services.mask().octets()),
-            Expression::Equal(0, &addresses.services.base().octets()),
-            Expression::Refuse,
-        ],
-    );
+    let (mask, base) = (addresses.services.mask().octets(), addresses.services.base().octets());
+    let to_service = [Expression::Load(Field::Destination, 0), Expression::Mask(0, mask), Expression::Equal(0, &base)];
+    // Who is about to connect hears a reset. That a port is unreachable the kernel tells nobody who is still at it.
+    let tcp = [number(Transport::Tcp)];
+    let reset = [Expression::Load(Field::Transport, 1), Expression::Equal(1, &tcp), Expression::Reset];
+    for chain in ["input", "output-refused"] {
+        batch.add_rule(
+            chain,
+            &[
+                Expression::Load(Field::Destination, 0),
+                Expression::Equal(0, &dns),
+                Expression::Load(Field::Port, 1),
+                Expression::Equal(1, &53_u16.to_be_bytes()),
+                Expression::Verdict(Verdict::Accept),
+            ],
+        );
+        batch.add_rule(chain, &[&to_service[..], &reset].concat());
+        batch.add_rule(chain, &[&to_service[..], &[Expression::Refuse]].concat());
+    }
 }
 
 fn write_hairpin(batch: &mut Batch<'_>) {

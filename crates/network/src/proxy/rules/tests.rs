@@ -117,6 +117,14 @@ fn the_rules_of_an_empty_machine() {
               chain input {
                 type filter hook input priority filter; policy accept;
                 ip daddr 10.96.0.10 th dport 53 accept
+                ip daddr 10.96.0.0/12 reject with tcp reset
+                ip daddr 10.96.0.0/12 reject
+              }
+
+              chain output-refused {
+                type filter hook output priority filter; policy accept;
+                ip daddr 10.96.0.10 th dport 53 accept
+                ip daddr 10.96.0.0/12 reject with tcp reset
                 ip daddr 10.96.0.0/12 reject
               }
 
