@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::time::timeout;
+use tokio::{sync::oneshot, time::timeout};
 
 use super::operation::{Done, Scope};
 use crate::{
@@ -26,8 +26,21 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Makes what is missing: `sandbox` is the one that exists, if any.
 pub(crate) async fn set_up(scope: Scope, sandbox: Option<Sandbox>, attempt: u32) -> Done {
-    let (sandbox, volumes) = tokio::join!(make_sandbox(&scope, sandbox, attempt), make_volumes(&scope));
+    let (sandbox, volumes) = tokio::join!(make_whole_sandbox(scope.clone(), sandbox, attempt), make_volumes(&scope));
     Done::SetUp { sandbox, volumes }
+}
+
+/// Goes on to its end when it is not waited for any more, and takes back then what nobody would know of.
+async fn make_whole_sandbox(scope: Scope, existing: Option<Sandbox>, attempt: u32) -> Result<(Sandbox, Vec<IpAddr>), String> {
+    let (tell, made) = oneshot::channel();
+    scope.kubelet.tasks.clone().spawn(async move {
+        let made = make_sandbox(&scope, existing, attempt).await;
+        if let Err(Ok((sandbox, _))) = tell.send(made) {
+            tracing::info!(sandbox = sandbox.id, uid = uid(&scope.pod), "a sandbox was made too late for its pod");
+            remove_sandbox(&scope, Some(&sandbox)).await;
+        }
+    });
+    made.await.unwrap_or_else(|_| Err("making it was cut off".to_owned()))
 }
 
 async fn make_sandbox(scope: &Scope, existing: Option<Sandbox>, attempt: u32) -> Result<(Sandbox, Vec<IpAddr>), String> {

@@ -20,11 +20,14 @@ pub(crate) struct FakeNetwork {
     given: AtomicUsize,
     /// Connections that every pod serves.
     pub(crate) connections: AtomicUsize,
+    /// While it is held, no pod gets an address.
+    pub(crate) held: tokio::sync::Mutex<()>,
 }
 
 #[async_trait]
 impl PodNetwork for FakeNetwork {
     async fn attach(&self, pod_uid: &str, _netns: &Path) -> std::io::Result<Vec<IpAddr>> {
+        let _turn = self.held.lock().await;
         let mut addresses = self.addresses.lock().unwrap();
         let address = *addresses.entry(pod_uid.to_owned()).or_insert_with(|| {
             let last = u8::try_from(self.given.fetch_add(1, Ordering::Relaxed)).unwrap() + 2;

@@ -91,3 +91,18 @@ async fn the_machine_stops_its_pods_and_brings_them_back() {
     let pod = world.wait("web", "ready again", |pod| condition(pod, "Ready")).await;
     assert_eq!(crate::world::first(&pod).unwrap()["restartCount"], 1);
 }
+
+#[tokio::test]
+async fn a_sandbox_that_is_made_after_its_pod_has_gone_goes_too() {
+    let world = World::start().await;
+    let held = world.network.held.lock().await;
+    world.create("web", json!({ "containers": [{ "name": "web", "image": "a:1" }] })).await;
+    world.until("begun", |world| world.runtime.journal() == ["sandbox web"]).await;
+    world.pods().delete("web", &DeleteParams::default().grace_period(0)).await.unwrap();
+    world.wait_gone("web").await;
+    // Longer than what is under way is waited for.
+    tokio::time::sleep(std::time::Duration::from_secs(11)).await;
+    assert_eq!(stops(&world), Vec::<String>::new());
+    drop(held);
+    world.until("removed", |world| stops(world) == ["remove sandbox web"]).await;
+}
