@@ -10,6 +10,6 @@ mod expression;
 mod socket;
 
 pub(crate) use batch::{Batch, Chain, Element, Hook, NamedSet, SetType, Verdict};
-pub(crate) use conntrack::{Flow, find_backend, find_destination, forget_flows};
+pub(crate) use conntrack::{Flow, find_backend, find_destination, forget_backend, forget_flows};
 pub(crate) use expression::{Expression, Field, TRANSLATED, address_and_port};
 pub(crate) use socket::NetfilterSocket;

@@ -19,10 +19,12 @@ use std::{
 
 use rtnetlink::Handle;
 use tokio::{net::TcpStream, sync::Mutex};
+use tracing::warn;
 
 use crate::{
     Addresses, Machine,
     machine::{new_socket, within},
+    netfilter::{NetfilterSocket, forget_backend},
 };
 use addresses::PodAddresses;
 pub(crate) use link::link_name;
@@ -74,6 +76,10 @@ impl PodNetwork {
         let mut assigned = self.assigned.lock().await;
         if let Some(address) = assigned.find(pod_uid) {
             link::disconnect(&self.netlink, address).await?;
+            let forgotten = self.machine.call(move || forget_backend(&mut NetfilterSocket::open()?, address)).await;
+            if let Err(error) = forgotten {
+                warn!(%address, %error, "connections to a pod that has gone are not forgotten");
+            }
             assigned.release(pod_uid)?;
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! Connection tracking: where a connection was led, and forgetting UDP flows: without that a client that goes on sending is sent to a
-//! dead endpoint for as long as it does.
+//! Connection tracking: where a connection was led, and forgetting what was led to an endpoint that has gone: without that a client that
+//! goes on sending is sent there for as long as it does.
 
 use std::{
     io,
@@ -29,6 +29,11 @@ const TRANSPORT: u16 = 2;
 const TRANSPORT_NUMBER: u16 = 1;
 const SOURCE_PORT: u16 = 2;
 const DESTINATION_PORT: u16 = 3;
+const FILTER: u16 = 25;
+const FILTER_ORIGINAL: u16 = 1;
+const FILTER_REPLY: u16 = 2;
+/// The kernel's `CTA_FILTER_F_CTA_IP_SRC`.
+const BY_SOURCE_ADDRESS: u32 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
@@ -43,12 +48,35 @@ pub(crate) struct Flow {
 
 /// Forgets the UDP flows that `stale` picks. The next datagram of such a client is routed anew.
 pub(crate) fn forget_flows(socket: &mut NetfilterSocket, stale: impl Fn(Flow) -> bool) -> io::Result<usize> {
+    forget(socket, &Attributes::default(), |attributes| flow(attributes).is_some_and(&stale))
+}
+
+/// Forgets everything that was led to an address which nobody has any more.
+///
+/// The kernel says nothing to who sends there, as long as it remembers: not to a client that has not heard that its server has gone, and
+/// not to one that opens a connection from a port that was used for another one before. Once it has forgotten, the first is led to
+/// another backend, which resets it, and the second to one that serves it.
+pub(crate) fn forget_backend(socket: &mut NetfilterSocket, address: Ipv4Addr) -> io::Result<usize> {
+    let mut only = Attributes::default();
+    only.nest(REPLY, |tuple| {
+        tuple.nest(ADDRESSES, |addresses| {
+            addresses.put(SOURCE_ADDRESS, &address.octets());
+        });
+    });
+    // The kernel looks through them by itself; one that can't (before 5.8) tells of all.
+    only.nest(FILTER, |filter| {
+        filter.put(FILTER_ORIGINAL, &0_u32.to_ne_bytes()).put(FILTER_REPLY, &BY_SOURCE_ADDRESS.to_ne_bytes());
+    });
+    forget(socket, &only, |attributes| backend(attributes) == Some(address))
+}
+
+fn forget(socket: &mut NetfilterSocket, only: &Attributes, is_stale: impl Fn(&[u8]) -> bool) -> io::Result<usize> {
     let mut originals = Vec::new();
-    socket.dump(&message(GET, DUMP, &Attributes::default()), |body| {
+    socket.dump(&message(GET, DUMP, only), |body| {
         // After `nfgenmsg`.
         let attributes = body.get(4..).unwrap_or_default();
         if let Some(original) = find(attributes, ORIGINAL)
-            && flow(attributes).is_some_and(&stale)
+            && is_stale(attributes)
         {
             originals.push(original.to_vec());
         }
@@ -128,6 +156,12 @@ fn flow(attributes: &[u8]) -> Option<Flow> {
         frontend: end(original, DESTINATION_ADDRESS, DESTINATION_PORT)?,
         backend: end(reply, SOURCE_ADDRESS, SOURCE_PORT)?,
     })
+}
+
+/// Who answers.
+fn backend(attributes: &[u8]) -> Option<Ipv4Addr> {
+    let source: [u8; 4] = find(find(find(attributes, REPLY)?, ADDRESSES)?, SOURCE_ADDRESS)?.try_into().ok()?;
+    Some(source.into())
 }
 
 fn end(tuple: &[u8], address: u16, port: u16) -> Option<(Ipv4Addr, u16)> {

@@ -20,6 +20,9 @@ const SETTINGS: &[(&str, &str)] = &[
     ("ipv4/tcp_tw_reuse", "1"),
     // As kube-proxy: a client that is done sending may wait an hour for its answer, not a minute.
     ("netfilter/nf_conntrack_tcp_timeout_close_wait", "3600"),
+    // A packet that the kernel finds out of place would come untranslated to a client that knows nothing of its sender, and be answered
+    // with a reset. Who is to judge it is the other end.
+    ("netfilter/nf_conntrack_tcp_be_liberal", "1"),
 ];
 
 /// Only without this setting would nothing work.

@@ -1,7 +1,7 @@
 //! The instant at which new rules take the old ones' place: connections that come just then are led to a backend all the same.
 
 use std::{
-    io,
+    io::{self, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     process::Command,
     sync::{
@@ -12,9 +12,10 @@ use std::{
 };
 
 use super::{
-    Rules,
+    NetfilterSocket, Rules,
     tests::{in_namespace, tcp},
 };
+use crate::netfilter::{find_backend, forget_backend};
 
 /// Connections made while the rules change.
 const CONNECTIONS: usize = 5_000;
@@ -27,14 +28,21 @@ fn run(program: &str, arguments: &str) {
     assert!(status.success(), "{program} {arguments}");
 }
 
-/// Runs a test where all addresses of pods and Services are local, and a server takes connections and lets them go.
-fn with_backends(test: impl FnOnce(Rules) + Send + 'static) {
+/// Runs a test where all addresses of pods and Services are local.
+fn with_addresses(test: impl FnOnce(Rules) + Send + 'static) {
     in_namespace(|rules| {
         run("ip", "link set lo up");
         run("ip", "address add 10.244.0.1/32 dev lo");
         for local in ["10.244.0.0/24", "10.96.0.0/12"] {
             run("ip", &format!("route add local {local} dev lo src 10.244.0.1"));
         }
+        test(rules);
+    });
+}
+
+/// And where a server takes connections and lets them go.
+fn with_backends(test: impl FnOnce(Rules) + Send + 'static) {
+    with_addresses(|rules| {
         let stop = Arc::new(AtomicBool::new(false));
         let server = serve(Arc::clone(&stop));
         test(rules);
@@ -84,5 +92,28 @@ fn who_was_refused_is_led_from_the_same_port_once_there_is_a_backend() {
         assert_eq!(connect_from(1_234).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
         rules.commit(vec![tcp("web", "10.96.0.5:80", &[2])]).unwrap();
         connect_from(1_234).unwrap();
+    });
+}
+
+#[test]
+fn a_connection_whose_backend_has_gone_is_reset() {
+    with_addresses(|mut rules| {
+        // Connections are made; nobody takes them.
+        let _listener = TcpListener::bind(BACKENDS).unwrap();
+        rules.commit(vec![tcp("web", "10.96.0.5:80", &[2])]).unwrap();
+        rules.commit(vec![tcp("api", "10.96.0.6:80", &[3])]).unwrap();
+        let [mut web, api] = [SERVICE, (Ipv4Addr::new(10, 96, 0, 6), 80)].map(|service| TcpStream::connect(service).unwrap());
+        rules.commit(vec![tcp("web", "10.96.0.5:80", &[3])]).unwrap();
+        let mut socket = NetfilterSocket::open().unwrap();
+        let find = |socket: &mut NetfilterSocket, stream: &TcpStream| {
+            let ends = (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
+            let (SocketAddr::V4(from), SocketAddr::V4(to)) = ends else { panic!("{ends:?}") };
+            find_backend(socket, from, to).unwrap()
+        };
+        assert_eq!(find(&mut socket, &web), Some(Ipv4Addr::new(10, 244, 0, 2)));
+        assert_eq!(forget_backend(&mut socket, Ipv4Addr::new(10, 244, 0, 2)).unwrap(), 1);
+        assert_eq!((find(&mut socket, &web), find(&mut socket, &api)), (None, Some(Ipv4Addr::new(10, 244, 0, 3))));
+        web.write_all(b"anybody there?").unwrap();
+        assert_eq!(web.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     });
 }
