@@ -23,6 +23,8 @@ use crate::{
 const LAST_BYTES_TIME: Duration = Duration::from_secs(5);
 /// Between two looks whether it has.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// Looks in a row that find nothing.
+const QUIET_LOOKS: u32 = 2;
 
 /// Makes what is missing: `sandbox` is the one that exists, if any.
 pub(crate) async fn set_up(scope: Scope, sandbox: Option<Sandbox>, attempt: u32) -> Done {
@@ -139,10 +141,15 @@ pub(crate) async fn release(scope: &Scope, sandbox: Option<&Sandbox>) {
 }
 
 /// Waits until what the pod said last has been heard. A program may end while the kernel is still sending its answers, and what it has
-/// not sent goes with the pod's network.
+/// not sent goes with the pod's network. So does what is only on its way out of it, which is why it is looked at twice.
 async fn delivered(scope: &Scope, netns: &Path) {
+    let mut quiet = 0;
     // What cannot be counted is not waited for.
-    while let Ok(1..) = scope.kubelet.network.unfinished(netns).await {
+    while let Ok(unfinished) = scope.kubelet.network.unfinished(netns).await {
+        quiet = if unfinished == 0 { quiet + 1 } else { 0 };
+        if quiet == QUIET_LOOKS {
+            return;
+        }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
