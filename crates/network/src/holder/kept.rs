@@ -15,6 +15,7 @@ use tokio::{net::TcpStream, sync::Notify, time::timeout};
 
 use super::{
     exchanges::Exchanges,
+    process::log,
     relay::{Ear, Shared, Target, connect, splice},
 };
 use crate::netfilter::{NetfilterSocket, find_backend};
@@ -41,6 +42,8 @@ struct Kept {
 #[derive(Debug, Default)]
 pub(super) struct KeptConnections {
     all: RefCell<Vec<Weak<Kept>>>,
+    /// Pods that are to stop: whoever was on the way to one when the others were told to leave is told on arrival.
+    parting: RefCell<BTreeSet<Ipv4Addr>>,
 }
 
 impl KeptConnections {
@@ -55,25 +58,27 @@ impl KeptConnections {
         kept
     }
 
+    /// Makes `pods` the whole set of those that nobody is to stay with.
+    pub(super) fn part(&self, pods: &BTreeSet<Ipv4Addr>) {
+        self.parting.borrow_mut().clone_from(pods);
+    }
+
     /// Has those that lead to one of `pods` leave it once they rest; new connections must not lead there any more.
     pub(super) fn leave(&self, pods: &BTreeSet<Ipv4Addr>) -> io::Result<()> {
         let mut socket = None;
         let all: Vec<Rc<Kept>> = self.all.borrow().iter().filter_map(Weak::upgrade).collect();
-        for kept in all.iter().filter(|kept| kept.exchanges.borrow().is_heard()) {
-            let Some((from, to)) = kept.ends.get() else { continue };
-            if kept.backend.get().is_none() {
-                let socket = match &mut socket {
-                    Some(socket) => socket,
-                    None => socket.insert(NetfilterSocket::open()?),
-                };
-                kept.backend.set(find_backend(socket, from, to)?);
-            }
-            if kept.backend.get().is_some_and(|backend| pods.contains(&backend)) {
-                kept.is_leaving.set(true);
-                kept.changed.notify_one();
-            }
+        all.iter().filter(|kept| kept.exchanges.borrow().is_heard()).try_for_each(|kept| kept.leave(pods, &mut socket))
+    }
+
+    fn arrived(&self, kept: &Kept, server: &TcpStream) {
+        kept.connected(server);
+        let parting = self.parting.borrow();
+        // One whose way the kernel does not know has the time that all others have.
+        if !parting.is_empty()
+            && let Err(error) = kept.leave(&parting, &mut None)
+        {
+            log(&format!("a kept connection may stay with a pod that is to stop: {error}"));
         }
-        Ok(())
     }
 }
 
@@ -86,6 +91,23 @@ impl Kept {
         self.ends.set(ends);
         self.backend.set(None);
         self.is_leaving.set(false);
+    }
+
+    /// Is to leave its server once it rests, if that is one of `pods`. `socket` is opened when it is needed.
+    fn leave(&self, pods: &BTreeSet<Ipv4Addr>, socket: &mut Option<NetfilterSocket>) -> io::Result<()> {
+        let Some((from, to)) = self.ends.get() else { return Ok(()) };
+        if self.backend.get().is_none() {
+            let socket = match socket {
+                Some(socket) => socket,
+                None => socket.insert(NetfilterSocket::open()?),
+            };
+            self.backend.set(find_backend(socket, from, to)?);
+        }
+        if self.backend.get().is_some_and(|backend| pods.contains(&backend)) {
+            self.is_leaving.set(true);
+            self.changed.notify_one();
+        }
+        Ok(())
     }
 
     /// Returns when it has to leave, and rests.
@@ -138,7 +160,7 @@ pub(super) async fn carry(client: TcpStream, target: Target, shared: Shared) {
             let _ = client.set_zero_linger();
             return;
         };
-        kept.connected(&server);
+        shared.kept.arrived(&kept, &server);
         tokio::select! {
             biased;
             () = kept.left() => drop(server),

@@ -189,6 +189,7 @@ impl Work {
                 Response { error: self.relay.leave(&pods).err().map(|error| error.to_string()), ..Response::default() }
             }
             Request::Part { pods } => {
+                self.relay.part(&pods);
                 self.parting.set(pods).await;
                 Response::default()
             }

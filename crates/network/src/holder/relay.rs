@@ -95,6 +95,11 @@ impl Relay {
         self.shared.kept.leave(pods)
     }
 
+    /// Makes `pods` the whole set of those that no kept connection is to stay with.
+    pub(super) fn part(&self, pods: &BTreeSet<Ipv4Addr>) {
+        self.shared.kept.part(pods);
+    }
+
     pub(super) fn ports(&self) -> Vec<PublishedPort> {
         let port = |(&(protocol, listen), listener): (&Key, &Listener)| PublishedPort {
             protocol,

@@ -15,7 +15,7 @@ use windlass_network::{
 use crate::{
     http::{HttpClient, HttpServer},
     services::{CLUSTER_IP, START, endpoints, proxy, service},
-    world::{Pod, World, on_own_host},
+    world::{Pod, World, on_own_host, run},
 };
 
 fn host(address: SocketAddr) -> HttpClient {
@@ -80,6 +80,35 @@ fn they_go_on_to_another_pod_between_two_requests() {
             assert_eq!(http.get().unwrap().1, "b /x   0");
         }
         assert_eq!(world.holder.status().unwrap().connections, 2);
+    });
+}
+
+#[test]
+fn one_that_arrives_after_the_others_were_told_leaves_too() {
+    on_own_host(async {
+        let world = World::new().await;
+        let mut proxy = proxy(&world).await;
+        let (a, b) = (world.pod("a").await, world.pod("b").await);
+        let _servers = (HttpServer::start(&a, "a"), HttpServer::start(&b, "b"));
+        service(&mut proxy, &json!({ "ports": [{ "port": 80 }] }));
+        tell_of(&mut proxy, "a", &a, false);
+        endpoints(&mut proxy, &[("a", &a)]);
+        proxy.settle(START).unwrap();
+        let listen = publish(&world).await;
+        a.namespace.run(|| {
+            run(
+                "nft",
+                &["add table ip late { chain input { type filter hook input priority 0; tcp flags syn counter drop; }; }"],
+            );
+        });
+        let mut late = host(listen);
+        while a.namespace.run(|| run("nft", &["list", "ruleset"])).contains("counter packets 0") {
+            tokio::task::yield_now().await;
+        }
+        replace(&mut proxy, &a, &b);
+        a.namespace.run(|| run("nft", &["flush", "ruleset"]));
+        assert_eq!(late.get().unwrap().1, "a /x   0");
+        assert_eq!(late.get().unwrap().1, "b /x   0");
     });
 }
 
