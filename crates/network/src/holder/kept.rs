@@ -139,9 +139,10 @@ impl Ear for Side<'_> {
     fn passed_on(&self) {
         if !self.is_client {
             self.kept.is_unwritten.set(false);
-            if self.kept.is_leaving.get() {
-                self.kept.changed.notify_one();
-            }
+        }
+        // It rests after either side's last word: an answer may come before all of its request has.
+        if self.kept.is_leaving.get() {
+            self.kept.changed.notify_one();
         }
     }
 

@@ -19,6 +19,7 @@ use crate::{
 };
 
 /// An HTTP/1.1 server that keeps connections open, and answers with its name, the path, and who it thinks the client is.
+/// What it refuses, at `/no`, it refuses before it has heard all of it.
 pub(crate) struct HttpServer {
     listener: Arc<TcpListener>,
     open: Arc<Mutex<Vec<TcpStream>>>,
@@ -73,8 +74,15 @@ fn serve(stream: TcpStream, name: &str, heads: &AtomicUsize) {
             writer.write_all(word.to_ascii_uppercase().as_slice()).unwrap();
             return;
         }
+        let is_refused = path == "/no";
+        if is_refused {
+            writer.write_all(b"HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n").unwrap();
+        }
         let mut body = vec![0; headers.get("content-length").map_or(0, |length| length.parse().unwrap())];
         reader.read_exact(&mut body).unwrap();
+        if is_refused {
+            continue;
+        }
         let none = String::new();
         let from = headers.get("x-forwarded-for").unwrap_or(&none);
         let hop = headers.get("x-private").unwrap_or(&none);

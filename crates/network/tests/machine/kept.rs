@@ -4,6 +4,7 @@ use std::{
     io::{BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::Arc,
+    time::Duration,
 };
 
 use serde_json::json;
@@ -80,6 +81,32 @@ fn they_go_on_to_another_pod_between_two_requests() {
             assert_eq!(http.get().unwrap().1, "b /x   0");
         }
         assert_eq!(world.holder.status().unwrap().connections, 2);
+    });
+}
+
+#[test]
+fn one_whose_answer_came_early_rests_when_its_request_is_over() {
+    on_own_host(async {
+        let world = World::new().await;
+        let mut proxy = proxy(&world).await;
+        let (a, b) = (world.pod("a").await, world.pod("b").await);
+        let _servers = (HttpServer::start(&a, "a"), HttpServer::start(&b, "b"));
+        service(&mut proxy, &json!({ "ports": [{ "port": 80 }] }));
+        tell_of(&mut proxy, "a", &a, false);
+        endpoints(&mut proxy, &[("a", &a)]);
+        proxy.settle(START).unwrap();
+        let mut http = host(publish(&world).await);
+        assert_eq!(http.get().unwrap().1, "a /x   0");
+        assert_eq!(http.ask("POST /no HTTP/1.1\r\nContent-Length: 2\r\n\r\n").unwrap().0, 405);
+        replace(&mut proxy, &a, &b);
+        http.reader.get_mut().write_all(b"{}").unwrap();
+        let left = async {
+            while world.network.connections(&a.namespace.path).await.unwrap() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), left).await.expect("it stays");
+        assert_eq!(http.get().unwrap().1, "b /x   0");
     });
 }
 
