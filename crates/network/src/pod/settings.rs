@@ -20,6 +20,9 @@ const SETTINGS: &[(&str, &str)] = &[
     ("ipv4/tcp_tw_reuse", "1"),
     // As kube-proxy: a client that is done sending may wait an hour for its answer, not a minute.
     ("netfilter/nf_conntrack_tcp_timeout_close_wait", "3600"),
+    // The kernel looks for a packet's connection before it has translated its source back, so it may take it for one between the same
+    // port and the pod itself; and what belongs to a connection of its own it does not send on, not even the way round of `parting`.
+    ("ipv4/tcp_early_demux", "0"),
     // A packet that the kernel finds out of place would come untranslated to a client that knows nothing of its sender, and be answered
     // with a reset. Who is to judge it is the other end.
     ("netfilter/nf_conntrack_tcp_be_liberal", "1"),

@@ -2,10 +2,15 @@
 
 use std::{
     io::{Read, Write},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
+    os::fd::AsRawFd,
     sync::{Arc, Barrier},
+    time::Duration,
 };
 
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect as connect_to, setsockopt, socket, sockopt::ReuseAddr,
+};
 use serde_json::json;
 use windlass_network::proxy::Proxy;
 
@@ -140,6 +145,34 @@ fn answers_ask_to_close() {
         proxy.pod_deleted("shop", "a");
         proxy.settle(START).unwrap();
         assert!(!rules(&world).await.contains("lookup 100"));
+    });
+}
+
+/// Connects from this port, which another connection may have, too.
+fn connect_from(port: u16, to: (Ipv4Addr, u16)) -> std::io::Result<TcpStream> {
+    let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&socket, ReuseAddr, &true)?;
+    bind(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)))?;
+    connect_to(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(to.0, to.1)))?;
+    Ok(socket.into())
+}
+
+#[test]
+fn one_port_may_have_a_connection_through_the_service_and_one_past_it() {
+    on_own_host(async {
+        let world = World::new().await;
+        let (mut proxy, a, b, _) = two_pods(&world).await;
+        let address = a.address;
+        let mut probe = world.machine.call(move || connect_from(40_000, (address, 8080))).await.unwrap();
+        let mut led = world.machine.call(|| connect_from(40_000, (CLUSTER_IP, 80))).await.unwrap();
+        led.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let answers = |stream: &mut TcpStream| ask(stream, "/").1;
+        assert_eq!([answers(&mut probe), answers(&mut led)], ["a", "a"]);
+        replace(&mut proxy, &a, &b);
+        for _ in 0..3 {
+            assert_eq!(answers(&mut led), "a");
+        }
+        assert_eq!(answers(&mut probe), "a");
     });
 }
 
