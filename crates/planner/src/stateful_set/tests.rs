@@ -1,5 +1,6 @@
 //! Whole rollouts of a small world in which pods become ready when they are told to.
 
+mod claims;
 mod model;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -9,11 +10,10 @@ use k8s_openapi::api::{
     apps::v1::{ControllerRevision, StatefulSet},
     core::v1::{PersistentVolumeClaim, Pod},
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Action, Plan, Snapshot, WaitingOn, identity, plan};
+use super::{Action, Plan, Snapshot, identity, plan};
 use crate::{Failures, controller_revision, owner};
 
 /// Pods of these images never become ready.
@@ -313,61 +313,6 @@ fn issue_119685_a_lost_pod_below_the_partition_comes_back_as_it_was() {
     world.pods.remove("db-0");
     world.settle();
     assert_eq!(world.images(), "a b");
-}
-
-#[test]
-fn a_pod_waits_until_the_claim_of_its_predecessor_is_gone() {
-    let policy = json!({ "persistentVolumeClaimRetentionPolicy": { "whenDeleted": "Retain", "whenScaled": "Delete" } });
-    let mut world = World::new(stateful_set(2, "a", policy));
-    world.settle();
-    world.set.spec.as_mut().unwrap().replicas = Some(1);
-    world.settle();
-    let owners = |world: &World| world.claims["data-db-1"].metadata.owner_references.clone().unwrap_or_default();
-    assert_eq!(owners(&world)[0].name, "db-1");
-    world.set.spec.as_mut().unwrap().replicas = Some(2);
-    world.settle();
-    assert_eq!(world.plan().waiting, [WaitingOn::Claim { claim: "data-db-1".to_owned() }]);
-    assert_eq!(world.images(), "a");
-    world.claims.remove("data-db-1");
-    world.settle();
-    assert_eq!(world.images(), "a a");
-    assert_eq!(owners(&world), []);
-}
-
-#[test]
-fn a_claim_that_the_policy_keeps_is_taken_over_from_a_predecessor() {
-    let mut world = World::new(stateful_set(1, "a", json!({})));
-    world.settle();
-    let mut claim = PersistentVolumeClaim::clone(&world.claims["data-db-0"]);
-    let former =
-        OwnerReference { kind: "Pod".to_owned(), name: "db-0".to_owned(), uid: "former".to_owned(), ..OwnerReference::default() };
-    claim.metadata.owner_references = Some(vec![former]);
-    world.claims.insert("data-db-0".to_owned(), Arc::new(claim));
-    world.pods.clear();
-    world.settle();
-    assert_eq!(world.images(), "a");
-    assert_eq!(world.claims["data-db-0"].metadata.owner_references.clone().unwrap_or_default(), []);
-}
-
-#[test]
-fn the_claim_of_a_set_that_went_before_is_waited_for() {
-    let mut world = World::new(stateful_set(1, "a", json!({})));
-    world.settle();
-    let mut claim = PersistentVolumeClaim::clone(&world.claims["data-db-0"]);
-    claim.metadata.owner_references = Some(vec![owner::controller_reference::<StatefulSet>(&world.set.metadata)]);
-    world.claims.insert("data-db-0".to_owned(), Arc::new(claim));
-    world.pods.clear();
-    world.set.metadata.uid = Some("next-uid".to_owned());
-    assert_eq!(world.plan().waiting, [WaitingOn::Claim { claim: "data-db-0".to_owned() }]);
-}
-
-#[test]
-fn a_claim_that_was_deleted_comes_back_for_a_pod_that_waits_for_it() {
-    let mut world = World::new(stateful_set(1, BROKEN, json!({})));
-    world.settle();
-    world.claims.clear();
-    world.settle();
-    assert_eq!(world.claims.len(), 1);
 }
 
 proptest! {
