@@ -24,7 +24,7 @@ impl Rules {
         for route in self.committed.values() {
             write_route(&mut batch, None, route);
             write_frontends(&mut batch, route.frontends.iter(), &route.key.to_string());
-            // One route with a hundred backends takes some 10 KB.
+            // One route with a hundred backends takes some tens of KB.
             if batch.len() > self.socket.limit() / 2 {
                 self.socket.commit(std::mem::replace(&mut batch, Batch::new(next)))?;
             }
