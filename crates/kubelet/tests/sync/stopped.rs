@@ -96,12 +96,13 @@ async fn the_machine_stops_its_pods_and_brings_them_back() {
 async fn a_sandbox_that_is_made_after_its_pod_has_gone_goes_too() {
     let world = World::start().await;
     let held = world.network.held.lock().await;
-    world.create("web", json!({ "containers": [{ "name": "web", "image": "a:1" }] })).await;
-    world.until("begun", |world| world.runtime.journal() == ["sandbox web"]).await;
+    let volume = json!([{ "name": "data", "emptyDir": {} }]);
+    let pod = world.create("web", json!({ "containers": [{ "name": "web", "image": "a:1" }], "volumes": volume })).await;
+    let files = world.directory.path().join("pods").join(pod.metadata.uid.unwrap());
+    world.until("begun", |world| world.runtime.journal() == ["sandbox web"] && files.exists()).await;
     world.pods().delete("web", &DeleteParams::default().grace_period(0)).await.unwrap();
-    world.wait_gone("web").await;
-    // Longer than what is under way is waited for.
-    tokio::time::sleep(std::time::Duration::from_secs(11)).await;
+    // Once what is under way has been waited for, nothing is left that the worker knows of.
+    world.until("given up", |_| !files.exists()).await;
     assert_eq!(stops(&world), Vec::<String>::new());
     drop(held);
     world.until("removed", |world| stops(world) == ["remove sandbox web"]).await;

@@ -43,6 +43,18 @@ pub(crate) fn tell_of(proxy: &mut Proxy, uid: &str, pod: &Pod, is_terminating: b
     proxy.pod(&Arc::new(serde_json::from_value(object).unwrap()), START);
 }
 
+/// Two pods that serve, of which the Service leads to `a`.
+async fn two_pods(world: &World) -> (Proxy, [Pod; 2], [HttpServer; 2]) {
+    let mut proxy = proxy(world).await;
+    let (a, b) = (world.pod("a").await, world.pod("b").await);
+    let servers = [HttpServer::start(&a, "a"), HttpServer::start(&b, "b")];
+    service(&mut proxy, &json!({ "ports": [{ "port": 80 }] }));
+    tell_of(&mut proxy, "a", &a, false);
+    endpoints(&mut proxy, &[("a", &a)]);
+    proxy.settle(START).unwrap();
+    (proxy, [a, b], servers)
+}
+
 /// Pod `a` is to stop, and `b` is there instead.
 pub(crate) fn replace(proxy: &mut Proxy, a: &Pod, b: &Pod) {
     tell_of(proxy, "a", a, true);
@@ -55,13 +67,7 @@ pub(crate) fn replace(proxy: &mut Proxy, a: &Pod, b: &Pod) {
 fn they_go_on_to_another_pod_between_two_requests() {
     on_own_host(async {
         let world = World::new().await;
-        let mut proxy = proxy(&world).await;
-        let (a, b) = (world.pod("a").await, world.pod("b").await);
-        let (first, _second) = (HttpServer::start(&a, "a"), HttpServer::start(&b, "b"));
-        service(&mut proxy, &json!({ "ports": [{ "port": 80 }] }));
-        tell_of(&mut proxy, "a", &a, false);
-        endpoints(&mut proxy, &[("a", &a)]);
-        proxy.settle(START).unwrap();
+        let (mut proxy, [a, b], [first, _second]) = two_pods(&world).await;
         let listen = publish(&world).await;
         let (mut http, mut busy) = (host(listen), host(listen));
         assert_eq!(http.get().unwrap().1, "a /x   0");
@@ -88,13 +94,7 @@ fn they_go_on_to_another_pod_between_two_requests() {
 fn one_whose_answer_came_early_rests_when_its_request_is_over() {
     on_own_host(async {
         let world = World::new().await;
-        let mut proxy = proxy(&world).await;
-        let (a, b) = (world.pod("a").await, world.pod("b").await);
-        let _servers = (HttpServer::start(&a, "a"), HttpServer::start(&b, "b"));
-        service(&mut proxy, &json!({ "ports": [{ "port": 80 }] }));
-        tell_of(&mut proxy, "a", &a, false);
-        endpoints(&mut proxy, &[("a", &a)]);
-        proxy.settle(START).unwrap();
+        let (mut proxy, [a, b], _servers) = two_pods(&world).await;
         let mut http = host(publish(&world).await);
         assert_eq!(http.get().unwrap().1, "a /x   0");
         assert_eq!(http.ask("POST /no HTTP/1.1\r\nContent-Length: 2\r\n\r\n").unwrap().0, 405);
@@ -114,13 +114,7 @@ fn one_whose_answer_came_early_rests_when_its_request_is_over() {
 fn one_that_arrives_after_the_others_were_told_leaves_too() {
     on_own_host(async {
         let world = World::new().await;
-        let mut proxy = proxy(&world).await;
-        let (a, b) = (world.pod("a").await, world.pod("b").await);
-        let _servers = (HttpServer::start(&a, "a"), HttpServer::start(&b, "b"));
-        service(&mut proxy, &json!({ "ports": [{ "port": 80 }] }));
-        tell_of(&mut proxy, "a", &a, false);
-        endpoints(&mut proxy, &[("a", &a)]);
-        proxy.settle(START).unwrap();
+        let (mut proxy, [a, b], _servers) = two_pods(&world).await;
         let listen = publish(&world).await;
         a.namespace.run(|| {
             run(
@@ -143,13 +137,7 @@ fn one_that_arrives_after_the_others_were_told_leaves_too() {
 fn others_stay_where_they_are() {
     on_own_host(async {
         let world = World::new().await;
-        let mut proxy = proxy(&world).await;
-        let (a, b) = (world.pod("a").await, world.pod("b").await);
-        let _servers = (HttpServer::start(&a, "a"), HttpServer::start(&b, "b"));
-        service(&mut proxy, &json!({ "ports": [{ "port": 80 }] }));
-        tell_of(&mut proxy, "a", &a, false);
-        endpoints(&mut proxy, &[("a", &a)]);
-        proxy.settle(START).unwrap();
+        let (mut proxy, [a, b], _servers) = two_pods(&world).await;
         let listen = publish(&world).await;
         let (mut shouting, mut silent) = (host(listen), host(listen));
         let request = "GET / HTTP/1.1\r\nHost: web\r\nConnection: upgrade\r\nUpgrade: shout\r\n\r\n";
