@@ -51,14 +51,17 @@ pub(crate) fn start(context: &Arc<Context>, tasks: &mut JoinSet<()>, stop: &Canc
     }));
 }
 
-/// A set whose pod waits for a claim to be gone goes on when it is.
+/// A set whose pod waits for a claim to be gone goes on when it is, or when somebody has it stay.
 fn listen_to_claims(context: &Context, queue: &Arc<Queue<Key>>) {
     let (sets, queue) = (Arc::clone(&context.stateful_sets), Arc::clone(queue));
     context.claims.listen(move |old, new| {
-        let Some(gone) = old.filter(|_| new.is_none()) else { return };
-        let namespace = owner::namespace(&gone.metadata);
+        let is_freed = |old: &&Arc<PersistentVolumeClaim>| {
+            new.is_none_or(|new| new.metadata.owner_references != old.metadata.owner_references)
+        };
+        let Some(freed) = old.filter(is_freed) else { return };
+        let namespace = owner::namespace(&freed.metadata);
         for set in sets.all().iter().filter(|set| owner::namespace(&set.metadata) == namespace) {
-            if stateful_set::has_claim(set, owner::name(&gone.metadata)) {
+            if stateful_set::has_claim(set, owner::name(&freed.metadata)) {
                 queue.add(key_of(&set.metadata));
             }
         }
