@@ -116,6 +116,7 @@ impl Loop {
         for step in plan.steps {
             self.take(set, step, mark).await?;
         }
+        plan.notes.into_iter().for_each(|note| self.tell(set, note));
         Ok(self.context.wake(plan.wake_at))
     }
 

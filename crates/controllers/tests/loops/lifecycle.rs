@@ -1,8 +1,8 @@
 //! How things come to an end, and what else goes with them.
 
 use k8s_openapi::api::{
-    apps::v1::{Deployment, ReplicaSet},
-    core::v1::{Endpoints, Namespace, Pod, Service, ServiceAccount},
+    apps::v1::{Deployment, ReplicaSet, StatefulSet},
+    core::v1::{Endpoints, Namespace, PersistentVolumeClaim, Pod, Service, ServiceAccount},
     discovery::v1::EndpointSlice,
 };
 use kube::{
@@ -72,6 +72,28 @@ async fn a_namespace_takes_everything_in_it_along() {
     machine.until_in::<Deployment>("old", "web", rolled_out).await;
     namespaces.delete("old", &DeleteParams::default()).await.unwrap();
     machine.until_cluster("old", is_deleted::<Namespace>(&uid)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stateful_pod_waits_for_a_claim_that_goes_and_says_so() {
+    let machine = Machine::start(1).await;
+    let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}});
+    let claim = json!({"metadata": {"name": "data-db-0", "finalizers": ["example.com/held"]}, "spec": spec});
+    let former = machine.create::<PersistentVolumeClaim>(claim).await;
+    machine.api::<PersistentVolumeClaim>().delete("data-db-0", &DeleteParams::default()).await.unwrap();
+    let template = json!({"metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"name": "db", "image": "v1"}]}});
+    machine
+        .create::<StatefulSet>(json!({"metadata": {"name": "db"}, "spec": {
+            "replicas": 1, "serviceName": "db", "selector": {"matchLabels": {"app": "db"}}, "template": template,
+            "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": spec}],
+        }}))
+        .await;
+    let told = "FailedCreate: create Pod db-0 in StatefulSet db failed error: pvc data-db-0 is being deleted";
+    machine.until_event("db", told).await;
+    machine.patch::<PersistentVolumeClaim>("data-db-0", json!({"metadata": {"finalizers": null}})).await;
+    machine.until("db-0", |pod: Option<&Pod>| pod.is_some()).await;
+    let claim = machine.api::<PersistentVolumeClaim>().get("data-db-0").await.unwrap();
+    assert_ne!(claim.metadata.uid, former.metadata.uid);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -162,6 +162,8 @@ pub struct Plan {
     pub status: StatefulSetStatus,
     /// What it waits for.
     pub waiting: Vec<WaitingOn>,
+    /// What to say of that on the StatefulSet.
+    pub notes: Vec<Note>,
     /// When a pod will have been ready for minReadySeconds, or a pause is over.
     pub wake_at: Option<Timestamp>,
     /// To be remembered for the next plan.
@@ -185,6 +187,7 @@ struct Planning<'a> {
     now: Timestamp,
     steps: Vec<Step>,
     waiting: Vec<WaitingOn>,
+    notes: Vec<Note>,
     failures: Failures,
 }
 
@@ -212,6 +215,7 @@ pub fn plan(snapshot: &Snapshot<'_>, now: Timestamp) -> Plan {
         now,
         steps,
         waiting: Vec::new(),
+        notes: Vec::new(),
         failures: snapshot.failures.clone(),
     };
     if planning.steps.is_empty() && set.metadata.deletion_timestamp.is_none() {
@@ -239,7 +243,7 @@ impl Planning<'_> {
             _ => None,
         });
         let wake_at = times.filter(|at| *at > self.now).chain(pauses).min();
-        Plan { revisions, steps: self.steps, status, waiting: self.waiting, wake_at, failures: self.failures }
+        Plan { revisions, steps: self.steps, status, waiting: self.waiting, notes: self.notes, wake_at, failures: self.failures }
     }
 
     fn step(&mut self, action: Action, reason: Reason, note: Option<Note>) {

@@ -34,11 +34,17 @@ impl Planning<'_> {
     fn create(&mut self, ordinal: i32) {
         let pod = self.new_pod(ordinal);
         let pod_name = owner::name(&pod.metadata).to_owned();
+        let doing = format!("create Pod {pod_name} in StatefulSet {}", owner::name(&self.set.metadata));
         if let Some(claim) = self.leftover_claim(&pod_name) {
-            return self.waiting.push(WaitingOn::Claim { claim });
+            let name = owner::name(&claim.metadata).to_owned();
+            if claim.metadata.deletion_timestamp.is_some() {
+                let text = format!("{doing} failed error: pvc {name} is being deleted");
+                self.notes.push(Note::warning("FailedCreate", text));
+            }
+            return self.waiting.push(WaitingOn::Claim { claim: name });
         }
         self.make_claims(&pod_name);
-        let text = format!("create Pod {pod_name} in StatefulSet {} successful", owner::name(&self.set.metadata));
+        let text = format!("{doing} successful");
         self.step(Action::CreatePod(Box::new(pod)), Reason::MissingPod, Some(Note::normal("SuccessfulCreate", text)));
     }
 

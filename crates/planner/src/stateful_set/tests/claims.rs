@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::{
     api::{apps::v1::StatefulSet, core::v1::PersistentVolumeClaim},
-    apimachinery::pkg::apis::meta::v1::OwnerReference,
+    apimachinery::pkg::apis::meta::v1::{OwnerReference, Time},
 };
 use serde_json::json;
 
 use super::{BROKEN, World, stateful_set};
-use crate::{owner, stateful_set::WaitingOn};
+use crate::{note::Note, owner, stateful_set::WaitingOn};
 
 #[test]
 fn a_pod_waits_until_the_claim_of_its_predecessor_is_gone() {
@@ -23,7 +24,12 @@ fn a_pod_waits_until_the_claim_of_its_predecessor_is_gone() {
     world.set.spec.as_mut().unwrap().replicas = Some(2);
     world.settle();
     assert_eq!(world.plan().waiting, [WaitingOn::Claim { claim: "data-db-1".to_owned() }]);
-    assert_eq!(world.images(), "a");
+    assert_eq!((world.images().as_str(), &*world.plan().notes), ("a", &[][..]));
+    let mut claim = PersistentVolumeClaim::clone(&world.claims["data-db-1"]);
+    claim.metadata.deletion_timestamp = Some(Time(Timestamp::from_second(world.now).unwrap()));
+    world.claims.insert("data-db-1".to_owned(), Arc::new(claim));
+    let text = "create Pod db-1 in StatefulSet db failed error: pvc data-db-1 is being deleted";
+    assert_eq!(world.plan().notes, [Note::warning("FailedCreate", text)]);
     world.claims.remove("data-db-1");
     world.settle();
     assert_eq!(world.images(), "a a");
