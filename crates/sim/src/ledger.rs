@@ -51,12 +51,18 @@ impl std::fmt::Debug for Ledger {
 }
 
 impl Ledger {
-    /// Takes over a store; what is in it already is not judged.
-    pub(crate) async fn new(memory: Memory, clock: WorldClock, log: Arc<Log>) -> Result<Self, Error> {
+    /// Takes over a store in which there are nodes and no workloads yet.
+    pub(crate) async fn new(memory: Memory, clock: WorldClock, log: Arc<Log>) -> anyhow::Result<Self> {
         let events = memory.watch("/", memory.revision().await?).await?;
+        let nodes = memory.list(Range { prefix: "/registry/core/nodes/".to_owned(), ..Range::default() }).await?;
+        let mut scene = Scene::default();
+        for entry in nodes.entries {
+            let event = Event { revision: entry.mod_revision, entry, previous: None, deleted: false };
+            scene.take(&event).map_err(anyhow::Error::msg)?;
+        }
         let court = Court {
             events,
-            scene: Scene::default(),
+            scene,
             checkers: checker::all(),
             violation: None,
             true_then: BTreeMap::new(),
@@ -117,6 +123,7 @@ const OF_DEPLOYMENTS: &[&str] = &["/registry/core/pods/", "/registry/apps/replic
 /// And about a StatefulSet or DaemonSet.
 const OF_SETS: &[&str] = &[
     "/registry/core/pods/",
+    "/registry/core/nodes/",
     "/registry/apps/statefulsets/",
     "/registry/apps/daemonsets/",
     "/registry/apps/controllerrevisions/",

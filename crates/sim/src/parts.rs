@@ -15,6 +15,7 @@ use crate::{
     faults::{Faults, Line},
     ledger::Ledger,
     log::Log,
+    user::Requests,
     witness::Count,
 };
 
@@ -116,24 +117,52 @@ impl Nodes {
         self.running.insert(name, tasks);
     }
 
-    /// Lets nodes go and come back, for ever.
+    /// Lets nodes come and go, until nothing goes wrong any more.
     pub(crate) async fn waver(mut self, chance: Chance) {
-        let names: Vec<String> = self.running.keys().cloned().collect();
         loop {
-            tokio::time::sleep(Duration::from_secs(1) + chance.up_to_ms(60_000)).await;
+            tokio::time::sleep(Duration::from_secs(1) + chance.up_to_ms(30_000)).await;
             if self.ground.faults.is_calm() {
                 return self.stay().await;
             }
-            let name = chance.pick(&names).clone();
-            // Shorter than its lease, longer than it, or so long that its pods are evicted.
-            let away = Duration::from_secs(*chance.pick(&[5, 20, 60, 60, 400]));
-            self.ground.log.say(format_args!("{name} is gone for {away:?}"));
-            if let Some(mut tasks) = self.running.remove(&name) {
-                tasks.shutdown().await;
+            match chance.below(10) {
+                0..5 => self.go_silent(&chance).await,
+                5..8 => self.be_removed(&chance).await,
+                _ => self.come(format!("node-{}", self.running.len() + 1)),
             }
-            tokio::time::sleep(away).await;
-            self.come(name);
         }
+    }
+
+    /// Switches one off for a while.
+    async fn go_silent(&mut self, chance: &Chance) {
+        // Shorter than its lease, longer than it, or so long that its pods are evicted.
+        let away = Duration::from_secs(*chance.pick(&[5, 20, 60, 60, 400]));
+        let name = self.switch_off(chance).await;
+        self.ground.log.say(format_args!("{name} is gone for {away:?}"));
+        tokio::time::sleep(away).await;
+        self.come(name);
+    }
+
+    /// Switches one off, deletes it as `kubectl delete node` does, and has it register again: volumes are tied to it for good.
+    async fn be_removed(&mut self, chance: &Chance) {
+        // It is back before its pods are taken for lost, or after that.
+        let away = Duration::from_secs(*chance.pick(&[0, 5, 30, 120]));
+        let name = self.switch_off(chance).await;
+        self.ground.log.say(format_args!("{name} is removed for {away:?}"));
+        let removed = Requests::new(self.ground.user()).delete(&format!("/api/v1/nodes/{name}"), "Background").await;
+        if let Err(error) = removed {
+            self.ground.log.say(format_args!("{name} is not removed: {error}"));
+        }
+        tokio::time::sleep(away).await;
+        self.come(name);
+    }
+
+    async fn switch_off(&mut self, chance: &Chance) -> String {
+        let names: Vec<String> = self.running.keys().cloned().collect();
+        let name = chance.pick(&names).clone();
+        if let Some(mut tasks) = self.running.remove(&name) {
+            tasks.shutdown().await;
+        }
+        name
     }
 
     /// Keeps all nodes for ever.

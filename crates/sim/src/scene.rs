@@ -1,15 +1,17 @@
 //! What is in the store, as far as the checkers look: decoded by the simulation itself, with no code of the parts it judges.
 
+mod nodes;
 mod objects;
 mod sets;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::Value;
 use windlass_storage::{Entry, Event};
 
 pub(crate) use self::{
+    nodes::Nodes,
     objects::{Bounds, Claim, Deployment, Pod, ReplicaSet},
     sets::{Revision, Set},
 };
@@ -27,8 +29,7 @@ pub(crate) struct Scene {
     pub(crate) sets: Objects<Set>,
     pub(crate) revisions: Objects<Revision>,
     pub(crate) claims: Objects<Claim>,
-    /// Nodes that have been silent: what was on them may be evicted.
-    pub(crate) lost_nodes: BTreeSet<String>,
+    pub(crate) nodes: Nodes,
 }
 
 /// What one write did to an object that is looked at.
@@ -56,6 +57,7 @@ impl Scene {
         let path = key.strip_prefix("/registry/").unwrap_or(key);
         Ok(if path.starts_with("core/pods/") {
             let (before, after) = replace(&mut self.pods, key, fresh, Pod::read)?;
+            after.iter().for_each(|pod| self.nodes.take_pod(pod));
             Some(Change::Pod(before, after))
         } else if path.starts_with("apps/replicasets/") {
             let (before, after) = replace(&mut self.replica_sets, key, fresh, ReplicaSet::read)?;
@@ -76,8 +78,8 @@ impl Scene {
             let (before, after) = replace(&mut self.claims, key, fresh, Claim::read)?;
             Some(Change::Claim(before, after))
         } else {
-            if path.starts_with("core/nodes/") {
-                self.lost_nodes.extend(fresh.and_then(silent_node));
+            if let Some(name) = path.strip_prefix("core/nodes/") {
+                self.nodes.take(name, fresh.map(|entry| read(key, entry)).transpose()?.as_ref(), &self.pods);
             }
             None
         })
@@ -137,23 +139,17 @@ impl Scene {
     }
 }
 
-/// The name of a node whose kubelet is not known to be well.
-fn silent_node(entry: &Entry) -> Option<String> {
-    let node: Value = serde_json::from_slice(windlass_apiserver::stored_json(entry)).ok()?;
-    let conditions = node["status"]["conditions"].as_array()?;
-    let well = |condition: &&Value| condition["type"] == "Ready" && condition["status"] == "True";
-    conditions.iter().find(well).is_none().then(|| node["metadata"]["name"].as_str().map(str::to_owned))?
+fn read(key: &str, entry: &Entry) -> Result<Value, String> {
+    serde_json::from_slice(windlass_apiserver::stored_json(entry)).map_err(|error| format!("{key}: {error}"))
 }
 
 fn replace<T: Clone>(
     objects: &mut Objects<T>,
     key: &str,
     fresh: Option<&Entry>,
-    read: fn(&Value) -> Option<T>,
+    decode: fn(&Value) -> Option<T>,
 ) -> Result<(Option<T>, Option<T>), String> {
     let Some(entry) = fresh else { return Ok((objects.remove(key), None)) };
-    let value: Value =
-        serde_json::from_slice(windlass_apiserver::stored_json(entry)).map_err(|error| format!("{key}: {error}"))?;
-    let object = read(&value).ok_or_else(|| format!("{key} lacks what every object of its kind has"))?;
+    let object = decode(&read(key, entry)?).ok_or_else(|| format!("{key} lacks what every object of its kind has"))?;
     Ok((objects.insert(key.to_owned(), object.clone()), Some(object)))
 }

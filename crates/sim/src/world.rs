@@ -3,8 +3,6 @@
 mod genesis;
 mod settled;
 
-pub(crate) use self::genesis::NODES;
-
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
@@ -108,7 +106,7 @@ impl World {
         let mut parts = JoinSet::new();
         parts.spawn(ground.clone().keep_controllers());
         let nodes = Nodes::start(ground, genesis::node_names());
-        if ground.faults.weather.nodes_go {
+        if ground.faults.weather.nodes_change {
             parts.spawn(nodes.waver(self.chance.fork()));
         } else {
             parts.spawn(nodes.stay());

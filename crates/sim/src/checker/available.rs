@@ -5,7 +5,7 @@
 //!
 //! - There cannot be more than there were: a Deployment that grows, or begins, owes its bound only once it has reached it and the
 //!   controllers know ([`Known`]).
-//! - A pod that is lost without the controllers' doing (it fails, its node goes silent, the user deletes it) lowers what is asked for
+//! - A pod that is lost without the controllers' doing (it fails, its node goes silent or is removed, the user deletes it) lowers what is asked for
 //!   by one until the controllers know of it and have made good.
 //! - When the user lowers the bound it is lower at once. When the user scales down in the middle of a rollout, every ReplicaSet
 //!   gives up its share, whether its pods are available or not, as upstream has it: so many fewer are asked for until the
@@ -82,7 +82,9 @@ fn loser(moment: &Moment<'_>) -> Option<String> {
     let set = moment.scene.replica_sets.values().find(|set| before.meta.is_owned_by(&set.meta.uid))?;
     let available = |pod: &Pod| pod.is_available(set.min_ready_seconds, moment.now);
     let lost = available(before) && !after.as_ref().is_some_and(available);
-    // The controllers take a pod away by marking or deleting it; that they call one unready is not their doing.
-    let taken = moment.actor == Actor::Controllers && after.as_ref().is_none_or(|pod| pod.meta.going);
+    // The controllers take a pod away by marking or deleting it; that they call one unready is not their doing, nor that its node went.
+    let taken = !moment.scene.nodes.is_stranded(before)
+        && moment.actor == Actor::Controllers
+        && after.as_ref().is_none_or(|pod| pod.meta.going);
     (lost && !taken).then(|| set.meta.controller.clone()).flatten()
 }

@@ -11,10 +11,13 @@ use crate::{
     scene::{Change, Claim, Scene, Set},
 };
 
-/// Uids of claims that may go.
+/// What may go.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
+    /// Uids of claims.
     may_go: BTreeSet<String>,
+    /// Uids of sets that have let claims go: one of theirs may come late, when its set has gone.
+    letting: BTreeSet<String>,
 }
 
 fn lets_go(set: &Set) -> bool {
@@ -32,10 +35,14 @@ impl Checker for Claims {
         let scene = moment.scene;
         match moment.change {
             Change::Set(_, Some(set)) if lets_go(set) => {
+                self.letting.insert(set.meta.uid.clone());
                 self.may_go.extend(scene.claims.values().map(|claim| claim.meta.uid.clone()));
             }
-            Change::Claim(None, Some(claim)) if scene.sets.values().any(lets_go) => {
-                self.may_go.insert(claim.meta.uid.clone());
+            Change::Claim(None, Some(claim)) => {
+                let late = claim.owners.iter().any(|owner| self.letting.contains(owner));
+                if late || scene.sets.values().any(lets_go) {
+                    self.may_go.insert(claim.meta.uid.clone());
+                }
             }
             Change::Claim(Some(claim), after) if moment.actor == Actor::Controllers => {
                 let goes = after.as_ref().is_none_or(|claim| claim.meta.going);

@@ -5,7 +5,7 @@
 //! - A pod that serves is taken only if another on its node does, or no more than `maxUnavailable` nodes are without service then.
 //!
 //! What the controllers may not know yet counts in their favour, as [`Views`] has it. Pods that have ended, pods of nodes that have been
-//! silent, and pods of a set that is deleted may be taken at any time.
+//! silent or removed, and pods of a set that is deleted may be taken at any time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,10 +13,7 @@ use super::{
     Checker, Moment,
     views::{Views, made, min_ready, taken},
 };
-use crate::{
-    scene::{Pod, Set},
-    world::NODES,
-};
+use crate::scene::{Pod, Set};
 
 /// What the controllers may know.
 #[derive(Debug, Default)]
@@ -40,12 +37,16 @@ impl Checker for Daemon {
 impl Daemon {
     fn judge_made(&self, set: &Set, pod: &Pod, moment: &Moment<'_>) -> Result<(), String> {
         let (name, node) = (&pod.meta.name, &pod.place);
-        let surge = self.views.of_set(&set.meta.uid).iter().map(|set| set.max_surge).max().unwrap_or(0);
+        let (sets, nodes) = (self.views.of_set(&set.meta.uid), self.views.of_nodes());
+        let surges = nodes.iter().flat_map(|nodes| sets.iter().map(|set| set.max_surge(nodes.len())));
+        let surge = surges.max().unwrap_or(0);
         let mut staying: BTreeMap<&str, usize> = BTreeMap::new();
         for other in moment.scene.pods_of(&set.meta.uid).filter(|other| other.is_active()) {
             *staying.entry(&other.place).or_default() += 1;
         }
-        let doubled = staying.values().filter(|pods| **pods > 1).count();
+        // What is left on a node that does not take pods any more is not of the rollout.
+        let counts = |place: &str| nodes.iter().all(|nodes| nodes.contains(place));
+        let doubled = staying.iter().filter(|(place, pods)| **pods > 1 && counts(place)).count();
         let left = moment.scene.pods_of(&set.meta.uid).filter(|other| !other.finished && other.place == *node).count() - 1;
         if surge == 0 && left > 0 {
             return Err(format!("{name} is made on {node}, where {left} others are"));
@@ -71,13 +72,18 @@ impl Daemon {
         if served.contains(&*pod.place) {
             return Ok(());
         }
-        let allowed = sets.iter().filter(|set| !set.on_delete).map(|set| set.max_unavailable).max();
-        let Some(allowed) = allowed else { return Err(format!("{} is taken, and nothing asks for it", pod.meta.name)) };
-        // A node that is silent is owed nothing.
-        let lost = moment.scene.lost_nodes.iter().filter(|node| !served.contains(node.as_str())).count();
-        let down = NODES.saturating_sub(served.len() + lost);
-        if down > allowed {
-            return Err(format!("{} is taken, which makes {down} nodes without service, {allowed} may be", pod.meta.name));
+        let rolling: Vec<_> = sets.iter().filter(|set| !set.on_delete).collect();
+        if rolling.is_empty() {
+            return Err(format!("{} is taken, and nothing asks for it", pod.meta.name));
+        }
+        // A node that was silent is owed nothing.
+        let owed = |node: &&String| !served.contains(node.as_str()) && !moment.scene.nodes.is_lost(node);
+        let down = |nodes: &BTreeSet<String>| nodes.iter().filter(owed).count();
+        let allowed = |nodes: &BTreeSet<String>| rolling.iter().map(|set| set.max_down(nodes.len())).max().unwrap_or(0);
+        let nodes = self.views.of_nodes();
+        if nodes.iter().all(|nodes| down(nodes) > allowed(nodes)) {
+            let counts: Vec<_> = nodes.iter().map(|nodes| (down(nodes), allowed(nodes))).collect();
+            return Err(format!("{} is taken, and of nodes without service there are and may be {counts:?}", pod.meta.name));
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //!
 //! They act on their caches, each of which may be behind by its own time. What they have done to pods themselves they do know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -17,6 +17,8 @@ use crate::{
 pub(crate) struct Views {
     sets: BTreeMap<String, Vec<Set>>,
     pods: BTreeMap<String, Vec<Option<Pod>>>,
+    /// The nodes that take pods.
+    nodes: Vec<BTreeSet<String>>,
     /// When they last knew everything: what has become available by time alone since then, they may have decided about before.
     since: Timestamp,
 }
@@ -32,6 +34,11 @@ impl Views {
             self.since = moment.now;
             self.sets.values_mut().for_each(only_last);
             self.pods.values_mut().for_each(only_last);
+            only_last(&mut self.nodes);
+        }
+        let takers = || moment.scene.nodes.takers();
+        if !self.nodes.last().is_some_and(|last| last.iter().map(String::as_str).eq(takers())) {
+            self.nodes.push(takers().map(str::to_owned).collect());
         }
     }
 
@@ -48,7 +55,7 @@ impl Views {
                 // The garbage loop writes to pods that are on their way out as well: whoever makes pods need not have heard of that.
                 let came_or_goes = before.is_none() || after.is_none() || goes(after) && !goes(before);
                 // Pods of a silent node are evicted by another controller.
-                if moment.actor == Actor::Controllers && came_or_goes && !moment.scene.lost_nodes.contains(&pod.node) {
+                if moment.actor == Actor::Controllers && came_or_goes && !moment.scene.nodes.is_lost(&pod.node) {
                     only_last(views);
                 }
             }
@@ -59,6 +66,11 @@ impl Views {
     /// What a set may be taken for; empty if there is none of that uid.
     pub(crate) fn of_set(&self, uid: &str) -> &[Set] {
         self.sets.get(uid).map_or(&[], Vec::as_slice)
+    }
+
+    /// What the nodes that take pods may be taken for; never empty.
+    pub(crate) fn of_nodes(&self) -> &[BTreeSet<String>] {
+        &self.nodes
     }
 
     /// What a pod may be taken for.
@@ -94,7 +106,7 @@ pub(crate) fn min_ready(sets: &[Set]) -> (i64, i64) {
 pub(crate) fn taken<'a>(moment: &'a Moment<'_>) -> Option<(&'a Set, &'a Pod)> {
     let Change::Pod(Some(pod), after) = moment.change else { return None };
     let going = after.as_ref().is_none_or(|pod| pod.meta.going);
-    let excused = pod.meta.going || pod.finished || moment.scene.lost_nodes.contains(&pod.node);
+    let excused = pod.meta.going || pod.finished || moment.scene.nodes.is_lost(&pod.node);
     let set = moment.scene.set_of(pod).filter(|set| !set.meta.going)?;
     (moment.actor == Actor::Controllers && going && !excused).then_some((set, pod))
 }

@@ -24,8 +24,8 @@ pub(crate) struct Weather {
     pub(crate) lapses: u64,
     /// Time a pod takes to go.
     pub(crate) parting_ms: u64,
-    /// Whether nodes go and come back.
-    pub(crate) nodes_go: bool,
+    /// Whether nodes fall silent and come back, are removed and added.
+    pub(crate) nodes_change: bool,
     /// Whether the store forgets its history again and again.
     pub(crate) forgets: bool,
 }
@@ -48,7 +48,7 @@ impl Weather {
             slowness_ms: rate(&[0, 50, 2_000, 20_000]),
             lapses: rate(&[0, 0, 0, 100, 400]),
             parting_ms: rate(&[0, 50, 2_000]),
-            nodes_go: chance.hits(100),
+            nodes_change: chance.hits(150),
             forgets: chance.hits(250),
         }
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::objects::{Meta, number, pods, text};
-use crate::world::NODES;
 
 /// A StatefulSet or a DaemonSet.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,7 +12,7 @@ pub(crate) struct Set {
     pub(crate) meta: Meta,
     /// One pod a node, rather than one an ordinal.
     pub(crate) daemon: bool,
-    /// Of a DaemonSet, the number of nodes.
+    /// Of a StatefulSet.
     pub(crate) replicas: usize,
     /// The first ordinal.
     pub(crate) start: usize,
@@ -22,12 +21,14 @@ pub(crate) struct Set {
     pub(crate) on_delete: bool,
     /// Ordinals below it keep the revision that they have.
     pub(crate) partition: usize,
+    /// Of a StatefulSet.
     pub(crate) max_unavailable: usize,
+    /// Of a DaemonSet, as it is written: `maxSurge` and `maxUnavailable` of as many nodes as there are.
+    bounds: [Value; 2],
     /// Each of its pods has a claim of its own.
     pub(crate) has_claims: bool,
     /// Whether these outlive the set and a pod that is scaled away.
     pub(crate) retains: [bool; 2],
-    pub(crate) max_surge: usize,
     pub(crate) min_ready_seconds: i64,
     pub(crate) history_limit: usize,
     /// Its JSON, to the byte.
@@ -73,15 +74,10 @@ impl Set {
     }
 
     pub(super) fn daemon(object: &Value) -> Option<Self> {
-        let (spec, status) = (&object["spec"], &object["status"]);
-        let rolling = &spec["updateStrategy"]["rollingUpdate"];
-        let max_surge = pods(&rolling["maxSurge"], NODES, true);
-        let unavailable = pods(&rolling["maxUnavailable"], NODES, true);
+        let (rolling, status) = (&object["spec"]["updateStrategy"]["rollingUpdate"], &object["status"]);
         Some(Self {
             daemon: true,
-            replicas: NODES,
-            max_surge,
-            max_unavailable: if max_surge == 0 { unavailable.max(1) } else { unavailable },
+            bounds: ["maxSurge", "maxUnavailable"].map(|bound| rolling[bound].clone()),
             counts: ["currentNumberScheduled", "updatedNumberScheduled", "numberAvailable"].map(|count| number(&status[count])),
             ..Self::common(object)?
         })
@@ -97,9 +93,9 @@ impl Set {
             on_delete: spec["updateStrategy"]["type"] == "OnDelete",
             partition: 0,
             max_unavailable: 0,
+            bounds: [Value::Null, Value::Null],
             has_claims: false,
             retains: [true; 2],
-            max_surge: 0,
             min_ready_seconds: spec["minReadySeconds"].as_i64().unwrap_or(0),
             history_limit: number(&spec["revisionHistoryLimit"]),
             template: spec["template"].to_string().into(),
@@ -109,6 +105,17 @@ impl Set {
             observed: object["status"]["observedGeneration"].as_u64().unwrap_or(0) >= meta.generation,
             meta,
         })
+    }
+
+    /// Of a DaemonSet: nodes, of so many, that may have a second pod in a rollout.
+    pub(crate) fn max_surge(&self, nodes: usize) -> usize {
+        pods(&self.bounds[0], nodes, true)
+    }
+
+    /// Of a DaemonSet: nodes, of so many, that may be without service in a rollout. One, where nothing could be replaced otherwise.
+    pub(crate) fn max_down(&self, nodes: usize) -> usize {
+        let down = pods(&self.bounds[1], nodes, true);
+        if self.max_surge(nodes) == 0 { down.max(1) } else { down }
     }
 
     /// Whether it has a pod of this ordinal.
@@ -124,14 +131,14 @@ impl Set {
     /// For the log.
     pub(crate) fn state(&self) -> String {
         format!(
-            "generation {}{} replicas {} from {} partition {} unavailable {} surge {}{} has {:?} from {} to {}",
+            "generation {}{} replicas {} from {} partition {} unavailable {} surge and down {:?}{} has {:?} from {} to {}",
             self.meta.generation,
             if self.observed { "" } else { " (not seen)" },
             self.replicas,
             self.start,
             self.partition,
             self.max_unavailable,
-            self.max_surge,
+            self.bounds,
             if self.on_delete { " on delete" } else { "" },
             self.counts,
             self.current,

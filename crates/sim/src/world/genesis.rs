@@ -15,7 +15,7 @@ use windlass_storage::{Memory, Store};
 use crate::{chance::Chance, clock::WorldClock};
 
 /// Nodes of a world: pods of one that goes find place on the others.
-pub(crate) const NODES: usize = 3;
+const NODES: usize = 3;
 /// Time in which a cluster comes up, and far more than that.
 const COMES_UP: Duration = Duration::from_secs(20);
 

@@ -17,7 +17,8 @@ pub(super) fn fault(scene: &Scene, now: Timestamp) -> Option<String> {
 }
 
 fn fault_of_set(scene: &Scene, set: &Set, now: Timestamp) -> Option<String> {
-    let (name, uid, replicas) = (&set.meta.name, &set.meta.uid, set.replicas);
+    let (name, uid) = (&set.meta.name, &set.meta.uid);
+    let replicas = if set.daemon { scene.nodes.count() } else { set.replicas };
     if set.meta.going || !set.observed {
         return Some(format!("{name} has not been looked at"));
     }
