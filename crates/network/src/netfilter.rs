@@ -11,5 +11,7 @@ mod socket;
 
 pub(crate) use batch::{Batch, Chain, Element, Hook, NamedSet, SetType, Verdict};
 pub(crate) use conntrack::{Flow, find_backend, find_destination, forget_backend, forget_flows};
+#[cfg(test)]
+pub(crate) use conntrack::{forget, led_to};
 pub(crate) use expression::{Expression, Field, TRANSLATED, address_and_port};
 pub(crate) use socket::NetfilterSocket;

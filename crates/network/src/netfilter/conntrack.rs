@@ -46,9 +46,17 @@ pub(crate) struct Flow {
     pub(crate) backend: (Ipv4Addr, u16),
 }
 
+/// A tracked flow, by attributes of both ends of what is answered. Not of what the client sends: it may come again from the same port, and
+/// be led elsewhere, and that is another flow.
+#[derive(Debug)]
+pub(crate) struct Tracked {
+    reply: Vec<u8>,
+}
+
 /// Forgets the UDP flows that `stale` picks. The next datagram of such a client is routed anew.
 pub(crate) fn forget_flows(socket: &mut NetfilterSocket, stale: impl Fn(Flow) -> bool) -> io::Result<usize> {
-    forget(socket, &Attributes::default(), |attributes| flow(attributes).is_some_and(&stale))
+    let tracked = find_tracked(socket, &Attributes::default(), |attributes| flow(attributes).is_some_and(&stale))?;
+    forget(socket, &tracked)
 }
 
 /// Forgets everything that was led to an address which nobody has any more.
@@ -57,6 +65,12 @@ pub(crate) fn forget_flows(socket: &mut NetfilterSocket, stale: impl Fn(Flow) ->
 /// not to one that opens a connection from a port that was used for another one before. Once it has forgotten, the first is led to
 /// another backend, which resets it, and the second to one that serves it.
 pub(crate) fn forget_backend(socket: &mut NetfilterSocket, address: Ipv4Addr) -> io::Result<usize> {
+    let tracked = led_to(socket, address)?;
+    forget(socket, &tracked)
+}
+
+/// Everything that was led to an address.
+pub(crate) fn led_to(socket: &mut NetfilterSocket, address: Ipv4Addr) -> io::Result<Vec<Tracked>> {
     let mut only = Attributes::default();
     only.nest(REPLY, |tuple| {
         tuple.nest(ADDRESSES, |addresses| {
@@ -67,30 +81,34 @@ pub(crate) fn forget_backend(socket: &mut NetfilterSocket, address: Ipv4Addr) ->
     only.nest(FILTER, |filter| {
         filter.put(FILTER_ORIGINAL, &0_u32.to_ne_bytes()).put(FILTER_REPLY, &BY_SOURCE_ADDRESS.to_ne_bytes());
     });
-    forget(socket, &only, |attributes| backend(attributes) == Some(address))
+    find_tracked(socket, &only, |attributes| backend(attributes) == Some(address))
 }
 
-fn forget(socket: &mut NetfilterSocket, only: &Attributes, is_stale: impl Fn(&[u8]) -> bool) -> io::Result<usize> {
-    let mut originals = Vec::new();
+fn find_tracked(socket: &mut NetfilterSocket, only: &Attributes, is_wanted: impl Fn(&[u8]) -> bool) -> io::Result<Vec<Tracked>> {
+    let mut found = Vec::new();
     socket.dump(&message(GET, DUMP, only), |body| {
         // After `nfgenmsg`.
         let attributes = body.get(4..).unwrap_or_default();
-        if let Some(original) = find(attributes, ORIGINAL)
-            && is_stale(attributes)
+        if let Some(reply) = find(attributes, REPLY)
+            && is_wanted(attributes)
         {
-            originals.push(original.to_vec());
+            found.push(Tracked { reply: reply.to_vec() });
         }
     })?;
-    for original in &originals {
+    Ok(found)
+}
+
+/// Forgets these flows, of which some may have ended meanwhile.
+pub(crate) fn forget(socket: &mut NetfilterSocket, tracked: &[Tracked]) -> io::Result<usize> {
+    for Tracked { reply } in tracked {
         let mut attributes = Attributes::default();
-        attributes.put(ORIGINAL | 0x8000, original);
+        attributes.put(REPLY | 0x8000, reply);
         match socket.request(&message(DELETE, ACK, &attributes)) {
-            // It ended by itself meanwhile.
             Err(error) if error.raw_os_error() == Some(nix::libc::ENOENT) => {}
             result => result?,
         }
     }
-    Ok(originals.len())
+    Ok(tracked.len())
 }
 
 /// The address that a TCP connection of this namespace was led to; none when it is not tracked any more.
