@@ -128,7 +128,10 @@ fn ask_on(way: &Way, running: &AtomicBool, answered: &AtomicUsize, turns: &Turns
             }
             Err(error) => {
                 kept = None;
-                tally.lost.push(format!("after {:.2} s: {error}", began.elapsed().as_secs_f64()));
+                let why = format!("after {:.2} s: {error}", began.elapsed().as_secs_f64());
+                // At once: in hours of load, whoever watches can look at the machine while it is as it was.
+                eprintln!("{}: lost {why}", way.name);
+                tally.lost.push(why);
             }
         }
         thread::sleep(PAUSE);
@@ -151,6 +154,17 @@ pub(crate) fn ask(
             BufReader::new(stream)
         }
     };
+    let from = stream.get_ref().local_addr()?;
+    let (answer, closes) =
+        exchange(&mut stream, connections).map_err(|error| Error::new(error.kind(), format!("{error} (asked from {from})")))?;
+    if !closes {
+        *kept = Some(stream);
+    }
+    Ok(answer)
+}
+
+/// The answer, and whether the connection ends with it.
+fn exchange(stream: &mut BufReader<TcpStream>, connections: Connections) -> std::io::Result<(String, bool)> {
     let connection = if connections == Connections::Kept { "keep-alive" } else { "close" };
     let request = format!("GET / HTTP/1.1\r\nHost: web\r\nConnection: {connection}\r\n\r\n");
     stream.get_mut().write_all(request.as_bytes())?;
@@ -173,8 +187,5 @@ pub(crate) fn ask(
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body)?;
-    if !closes {
-        *kept = Some(stream);
-    }
-    Ok(String::from_utf8_lossy(&body).trim().to_owned())
+    Ok((String::from_utf8_lossy(&body).trim().to_owned(), closes))
 }
