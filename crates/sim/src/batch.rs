@@ -59,6 +59,8 @@ impl Sum {
         self.writes += outcome.writes;
         self.events += outcome.events;
         if outcome.violation.is_some() {
+            // At once: whoever ends a long run early has it all the same.
+            print_violation(&outcome);
             self.failed.push(outcome);
         }
     }
@@ -93,6 +95,10 @@ pub(crate) fn run(goal: Goal, first: u64) -> Result<bool> {
     Ok(sum.failed.is_empty())
 }
 
+fn print_violation(outcome: &Outcome) {
+    println!("VIOLATION {}\n  {}", outcome.violation.as_deref().unwrap_or_default(), replay::command(outcome.seed));
+}
+
 fn print(sum: &Sum, first: u64, took: Duration) {
     for outcome in sum.failed.iter().take(PRINTED) {
         for line in outcome.log.iter().rev().take(LINES).rev() {
@@ -100,9 +106,7 @@ fn print(sum: &Sum, first: u64, took: Duration) {
         }
         println!();
     }
-    for outcome in &sum.failed {
-        println!("VIOLATION {}\n  {}", outcome.violation.as_deref().unwrap_or_default(), replay::command(outcome.seed));
-    }
+    sum.failed.iter().for_each(print_violation);
     let a_minute = sum.rollouts as f64 * 60.0 / took.as_secs_f64().max(0.001);
     println!(
         "{} rollouts in {} worlds from seed {first} on, {} writes, {} events of watches without gap or duplicate, {} violations, \

@@ -6,7 +6,7 @@
 //! - There cannot be more than there were: a Deployment that grows, or begins, owes its bound only once it has reached it and the
 //!   controllers know ([`Known`]).
 //! - A pod that is lost without the controllers' doing (it fails, its node goes silent or is removed, the user deletes it) lowers what is asked for
-//!   by one until the controllers know of it and have made good.
+//!   by one until the controllers know of it and have made good, whatever else the user asks for meanwhile.
 //! - When the user lowers the bound it is lower at once. When the user scales down in the middle of a rollout, every ReplicaSet
 //!   gives up its share, whether its pods are available or not, as upstream has it: so many fewer are asked for until the
 //!   controllers know of everything again. So it does when a Deployment is paused while it has more pods than it may have.
@@ -27,6 +27,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Available {
     least: BTreeMap<String, usize>,
+    /// How many were lost since the controllers last knew everything.
+    lost: BTreeMap<String, usize>,
 }
 
 impl Checker for Available {
@@ -35,11 +37,13 @@ impl Checker for Available {
         for (uid, known) in &moment.known {
             let least = known.deployment.bounds.least.min(known.available);
             self.least.insert(uid.clone(), least.saturating_sub(surplus(scene, &known.deployment)));
+            self.lost.remove(uid);
         }
         if let Some(uid) = loser(moment)
             && let Some(least) = self.least.get_mut(&uid)
         {
             *least = least.saturating_sub(1);
+            *self.lost.entry(uid).or_default() += 1;
         }
         if let Change::Deployment(Some(before), Some(after)) = moment.change
             && let Some(least) = self.least.get_mut(&after.meta.uid)
@@ -50,7 +54,8 @@ impl Checker for Available {
         let excused = matches!(moment.change, Change::ReplicaSet(Some(before), Some(after))
             if before.min_ready_seconds != after.min_ready_seconds || before.meta.controller != after.meta.controller);
         for deployment in scene.deployments.values().filter(|deployment| !deployment.meta.going) {
-            let set = deployment.bounds.least;
+            let lost = self.lost.get(&deployment.meta.uid).copied().unwrap_or(0);
+            let set = deployment.bounds.least.saturating_sub(lost);
             let available = scene.available(&deployment.meta.uid, moment.now);
             let least = self.least.entry(deployment.meta.uid.clone()).or_insert(0);
             *least = set.min(*least);
