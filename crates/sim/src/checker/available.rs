@@ -5,8 +5,8 @@
 //!
 //! - There cannot be more than there were: a Deployment that grows, or begins, owes its bound only once it has reached it and the
 //!   controllers know ([`Known`]).
-//! - A pod that is lost without the controllers' doing (it fails, its node goes silent or is removed, the user deletes it) lowers what is asked for
-//!   by one until the controllers know of it and have made good, whatever else the user asks for meanwhile.
+//! - A pod that is lost without the controllers' doing (it fails, its node goes silent or is removed, the user deletes it) lowers what
+//!   is asked for by one until the controllers know of it and have made good, whatever else the user asks for meanwhile.
 //! - When the user lowers the bound it is lower at once. When the user scales down in the middle of a rollout, every ReplicaSet
 //!   gives up its share, whether its pods are available or not, as upstream has it: so many fewer are asked for until the
 //!   controllers know of everything again. So it does when a Deployment is paused while it has more pods than it may have.
