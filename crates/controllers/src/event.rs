@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -32,20 +33,30 @@ const SIMILAR_WITHIN: SignedDuration = SignedDuration::from_mins(10);
 /// Events that one component may tell of one object at once, and how often one more.
 const BURST: f64 = 25.0;
 const SECONDS_PER_EVENT: f64 = 300.0;
+/// How far what is told at one instant may spread.
+const ONE_MOMENT: SignedDuration = SignedDuration::from_millis(1);
 /// Subjects and Events remembered; past that, memory starts afresh and repeats are told as new.
 const REMEMBERED: usize = 4096;
 
 /// Takes Events from the controllers.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Recorder {
     told: mpsc::Sender<Told>,
+    clock: Clock,
+    /// The latest moment given.
+    latest: Arc<Mutex<Timestamp>>,
 }
+
+/// When something happened: no two of one recorder are the same, so that they can name Events.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment(Timestamp);
 
 #[derive(Debug)]
 struct Told {
     component: &'static str,
     about: ObjectReference,
     note: Note,
+    at: Moment,
 }
 
 /// The reference by which an Event names the object it is about.
@@ -68,44 +79,60 @@ impl Recorder {
         let writer = async move {
             let mut memory = Memory::default();
             while let Some(told) = waiting.recv().await {
-                if let Err(error) = write(&client, &mut memory, told, clock()).await {
+                if let Err(error) = write(&client, &mut memory, told).await {
                     tracing::debug!(%error, "an Event was not written");
                 }
             }
         };
-        (Self { told }, writer)
+        (Self { told, clock, latest: Arc::default() }, writer)
+    }
+
+    /// Now, for what is told once it has succeeded but must be dated before what follows from it.
+    pub(crate) fn moment(&self) -> Moment {
+        let now = (self.clock)();
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        // A clock that was set back is followed.
+        let is_taken = latest.duration_since(now) < ONE_MOMENT && *latest >= now;
+        *latest = if is_taken { latest.saturating_add(SignedDuration::from_nanos(1)).unwrap_or(now) } else { now };
+        Moment(*latest)
     }
 
     /// Tells of an object of kind `K`. Never waits and never fails: an Event too many is dropped.
     pub(crate) fn tell<K: Resource>(&self, component: &'static str, about: &ObjectMeta, note: Note) {
-        let told = Told { component, about: reference::<K>(about), note };
+        self.tell_of::<K>(self.moment(), component, about, note);
+    }
+
+    /// As [`tell`](Self::tell), of what happened `at` a moment before.
+    pub(crate) fn tell_of<K: Resource>(&self, at: Moment, component: &'static str, about: &ObjectMeta, note: Note) {
+        let told = Told { component, about: reference::<K>(about), note, at };
         if self.told.try_send(told).is_err() {
             tracing::debug!("an Event was dropped: too many wait");
         }
     }
 }
 
-async fn write(client: &Client, memory: &mut Memory, told: Told, now: Timestamp) -> Result<(), Error> {
-    let Some(known) = memory.admit(&told, now) else { return Ok(()) };
+async fn write(client: &Client, memory: &mut Memory, told: Told) -> Result<(), Error> {
+    let Moment(at) = told.at;
+    let Some(known) = memory.admit(&told) else { return Ok(()) };
     if known.count > 1 {
         let meta =
             ObjectMeta { namespace: Some(known.namespace.clone()), name: Some(known.name.clone()), ..ObjectMeta::default() };
-        let change = json!({"count": known.count, "lastTimestamp": seconds(now), "message": known.message});
+        let change = json!({"count": known.count, "lastTimestamp": seconds(at), "message": known.message});
         match api::merge::<Event>(client, &meta, &change).await {
             Err(error) if error.is_not_found() => known.count = 1,
             other => return other.map(drop),
         }
     }
-    known.name = event_name(&told.about, now);
-    known.first = seconds(now);
-    api::create(client, &event(&told, known, now)).await.map(drop)
+    known.name = event_name(&told.about, at);
+    known.first = seconds(at);
+    api::create(client, &event(&told, known)).await.map(drop)
 }
 
-fn event_name(about: &ObjectReference, now: Timestamp) -> String {
-    format!("{}.{:x}", about.name.as_deref().unwrap_or_default(), now.as_nanosecond())
+fn event_name(about: &ObjectReference, at: Timestamp) -> String {
+    format!("{}.{:x}", about.name.as_deref().unwrap_or_default(), at.as_nanosecond())
 }
 
-fn event(told: &Told, known: &Known, now: Timestamp) -> Event {
+fn event(told: &Told, known: &Known) -> Event {
     Event {
         metadata: ObjectMeta {
             name: Some(known.name.clone()),
@@ -119,7 +146,7 @@ fn event(told: &Told, known: &Known, now: Timestamp) -> Event {
         reporting_component: Some(told.component.to_owned()),
         reporting_instance: Some(String::new()),
         first_timestamp: Some(known.first.clone()),
-        last_timestamp: Some(seconds(now)),
+        last_timestamp: Some(seconds(told.at.0)),
         count: Some(known.count),
         type_: Some(told.note.severity.as_str().to_owned()),
         ..Event::default()
@@ -157,7 +184,8 @@ struct Known {
 
 impl Memory {
     /// The Event to write for this, with its count; `None` if the object has said enough for now.
-    fn admit(&mut self, told: &Told, now: Timestamp) -> Option<&mut Known> {
+    fn admit(&mut self, told: &Told) -> Option<&mut Known> {
+        let Moment(now) = told.at;
         let about = &told.about;
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
         let namespace =
@@ -226,31 +254,27 @@ fn spend(budgets: &mut BTreeMap<String, Budget>, subject: String, now: Timestamp
 mod tests {
     use super::*;
 
-    fn told(message: &str) -> Told {
+    fn told(message: &str, second: i64) -> Told {
         let about = ObjectReference { name: Some("web".to_owned()), ..ObjectReference::default() };
-        Told { component: "test", about, note: Note::normal("Made", message) }
-    }
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
+        let at = Moment(Timestamp::from_second(second).unwrap());
+        Told { component: "test", about, note: Note::normal("Made", message), at }
     }
 
     #[test]
     fn the_same_text_is_counted() {
         let mut memory = Memory::default();
-        let counts: Vec<i32> = (0..3).map(|second| memory.admit(&told("a"), at(second)).unwrap().count).collect();
+        let counts: Vec<i32> = (0..3).map(|second| memory.admit(&told("a", second)).unwrap().count).collect();
         assert_eq!(counts, [1, 2, 3]);
     }
 
     #[test]
     fn many_similar_texts_become_one_event_and_then_silence() {
         let mut memory = Memory::default();
-        let outcomes: Vec<Option<String>> = (0..40)
-            .map(|number| memory.admit(&told(&format!("pod {number}")), at(0)).map(|known| known.message.clone()))
-            .collect();
+        let outcomes: Vec<Option<String>> =
+            (0..40).map(|number| memory.admit(&told(&format!("pod {number}"), 0)).map(|known| known.message.clone())).collect();
         assert_eq!(outcomes[8].as_deref(), Some("pod 8"));
         assert_eq!(outcomes[9].as_deref(), Some("(combined from similar events): pod 9"));
         assert_eq!(outcomes.iter().flatten().count(), 25);
-        assert!(memory.admit(&told("late"), at(301)).is_some());
+        assert!(memory.admit(&told("late", 301)).is_some());
     }
 }

@@ -253,11 +253,13 @@ impl Loop {
             "metadata": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid},
             "target": {"apiVersion": "v1", "kind": "Node", "name": node}
         });
+        // The kubelet may have told of its first steps before the answer is here; being bound comes before them all.
+        let bound = self.context.recorder.moment();
         let outcome = api::create_below::<Pod>(&self.context.client, meta, "binding", &binding).await;
-        let text = format!("{}/{}", owner::namespace(meta), owner::name(meta));
         match outcome {
             Ok(_) => {
-                self.tell(pod, Note::normal("Scheduled", format!("Successfully assigned {text} to {node}")));
+                let message = format!("Successfully assigned {}/{} to {node}", owner::namespace(meta), owner::name(meta));
+                self.context.recorder.tell_of::<Pod>(bound, DEFAULT_SCHEDULER, meta, Note::normal("Scheduled", message));
                 Ok(Next::Wait)
             }
             Err(error) => {

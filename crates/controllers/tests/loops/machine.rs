@@ -1,8 +1,15 @@
 //! A whole control plane in memory: the real API server and store, the controllers, and hollow nodes.
 
-use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use axum::{extract::Request, middleware};
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use jiff::Timestamp;
 use k8s_openapi::{
     ClusterResourceScope, NamespaceResourceScope,
     api::{
@@ -31,6 +38,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Everything that runs; it ends with the test.
 pub(crate) struct Machine {
     pub(crate) client: Client,
+    /// By path: when the API server had answered a binding, before the scheduler knew.
+    pub(crate) bindings: Arc<Mutex<BTreeMap<String, Timestamp>>>,
     server: ApiServer,
     stop: CancellationToken,
     tasks: JoinSet<()>,
@@ -43,7 +52,8 @@ impl Machine {
         let server = ApiServer::new(Arc::new(windlass_storage::Memory::new()), windlass_apiserver::Options::new("token", pki));
         let server = server.await.unwrap();
         let client = Client::new(server.in_process("system:admin"), "default");
-        let mut machine = Self { client, server, stop: CancellationToken::new(), tasks: JoinSet::new() };
+        let (bindings, stop, tasks) = (Arc::default(), CancellationToken::new(), JoinSet::new());
+        let mut machine = Self { client, bindings, server, stop, tasks };
         machine.start_controllers();
         if nodes > 0 {
             let names = (1..=nodes).map(|number| format!("node-{number}")).collect();
@@ -62,7 +72,18 @@ impl Machine {
 
     fn start_controllers(&mut self) {
         let options = Options::new("CERTIFICATE".to_owned(), Arc::new(rand::random));
-        let client = Client::new(self.server.in_process("system:kube-controller-manager"), "default");
+        let bindings = Arc::clone(&self.bindings);
+        let noted = middleware::from_fn(move |request: Request, next: middleware::Next| {
+            let (bindings, path) = (Arc::clone(&bindings), request.uri().path().to_owned());
+            async move {
+                let answer = next.run(request).await;
+                if path.ends_with("/binding") {
+                    bindings.lock().unwrap().insert(path, Timestamp::now());
+                }
+                answer
+            }
+        });
+        let client = Client::new(self.server.in_process("system:kube-controller-manager").layer(noted), "default");
         self.tasks.spawn(windlass_controllers::run(client, options, self.stop.clone()));
     }
 

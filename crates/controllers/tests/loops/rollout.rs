@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
-    core::v1::Pod,
+    core::v1::{Event, Pod},
 };
 use serde_json::json;
 
@@ -61,6 +61,19 @@ async fn events_tell_the_story() {
         machine.until_event(&set, &format!("SuccessfulCreate: Created pod: {pod}")).await;
         machine.until_event(&pod, &format!("Scheduled: Successfully assigned default/{pod} to node-1")).await;
     }
+}
+
+/// kubectl sorts Events of one second by name, which is when they were: what the kubelet does at once comes after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_was_scheduled_before_anybody_could_know() {
+    let machine = Machine::start(1).await;
+    machine.create::<Pod>(json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}})).await;
+    machine.until_event("p", "Scheduled: Successfully assigned default/p to node-1").await;
+    let answered = machine.bindings.lock().unwrap()["/api/v1/namespaces/default/pods/p/binding"].as_nanosecond();
+    let events = machine.list::<Event>().await;
+    let scheduled = events.iter().find(|event| event.reason.as_deref() == Some("Scheduled")).unwrap();
+    let told = scheduled.metadata.name.as_ref().unwrap().strip_prefix("p.").unwrap();
+    assert!(i128::from_str_radix(told, 16).unwrap() < answered, "{told} is after {answered:x}");
 }
 
 /// Every state that the watch shows keeps within the bounds.
