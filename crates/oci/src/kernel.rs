@@ -124,12 +124,3 @@ pub(crate) fn close_from(first: libc::c_uint) {
         libc::close_range(first, libc::c_uint::MAX, 0);
     }
 }
-
-/// Gives memory that the allocator holds free back to the system.
-pub(crate) fn trim_heap() {
-    // SAFETY: malloc_trim only returns free pages; it has no precondition.
-    #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}

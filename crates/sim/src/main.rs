@@ -28,6 +28,10 @@ struct Arguments {
     crash_after: Option<u64>,
 }
 
+/// The product's own.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.seed {

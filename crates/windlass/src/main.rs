@@ -9,6 +9,11 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use windlass_cli::args::{Cli, Verb};
 
+/// Objects are made on one thread and dropped on another all the time: with it, a rollout takes half of what it takes with
+/// glibc's.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     // This one file is also the holder of the machine's namespaces, the shim of each container and the demo's application.
     // Those must start before there is a second thread.

@@ -75,7 +75,6 @@ fn reap_for_ever() -> ! {
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGCHLD);
     let _ = mask.thread_block();
-    kernel::trim_heap();
     loop {
         while waitpid(None, Some(nix::sys::wait::WaitPidFlag::WNOHANG)).is_ok_and(|s| s.pid().is_some()) {}
         let _ = mask.wait();

@@ -119,7 +119,6 @@ impl Shim {
     /// Waits for the container's end.
     fn watch(mut self) -> io::Result<()> {
         let Some(init) = self.state.init else { return Ok(()) };
-        kernel::trim_heap();
         let mut buffer = vec![0; READ_BYTES];
         let exit_code = loop {
             if let Some(exit_code) = reap(init.pid)? {
