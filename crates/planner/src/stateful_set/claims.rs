@@ -31,8 +31,8 @@ pub fn has_claim(set: &StatefulSet, claim: &str) -> bool {
 }
 
 impl Planning<'_> {
-    /// A claim of the pod to come that goes with its predecessor, or with the set's. The pod would find its data deleted under it.
-    pub(super) fn leftover_claim(&self, pod_name: &str) -> Option<Arc<PersistentVolumeClaim>> {
+    /// Claims of the pod to come that go with its predecessor, or with the set's. The pod would find its data deleted under it.
+    pub(super) fn leftover_claims(&self, pod_name: &str) -> Vec<Arc<PersistentVolumeClaim>> {
         let goes = |claim: &&Arc<PersistentVolumeClaim>| {
             let mut owners = claim.metadata.owner_references.iter().flatten();
             claim.metadata.deletion_timestamp.is_some()
@@ -42,8 +42,8 @@ impl Planning<'_> {
                 })
         };
         let names: Vec<String> = templates(self.set).iter().map(|template| name_of(&template.metadata, pod_name)).collect();
-        let mut own = self.claims.iter().filter(|claim| names.iter().any(|name| name == owner::name(&claim.metadata)));
-        own.find(goes).cloned()
+        let own = self.claims.iter().filter(|claim| names.iter().any(|name| name == owner::name(&claim.metadata)));
+        own.filter(goes).cloned().collect()
     }
 
     /// Whether it is another set of the same name.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 
 use super::{Action, Planning, Reason, WaitingOn, identity};
 use crate::{note::Note, owner, replica};
@@ -35,17 +35,26 @@ impl Planning<'_> {
         let pod = self.new_pod(ordinal);
         let pod_name = owner::name(&pod.metadata).to_owned();
         let doing = format!("create Pod {pod_name} in StatefulSet {}", owner::name(&self.set.metadata));
-        if let Some(claim) = self.leftover_claim(&pod_name) {
-            let name = owner::name(&claim.metadata).to_owned();
-            if claim.metadata.deletion_timestamp.is_some() {
-                let text = format!("{doing} failed error: pvc {name} is being deleted");
-                self.notes.push(Note::warning("FailedCreate", text));
-            }
-            return self.waiting.push(WaitingOn::Claim { claim: name });
+        let leftover = self.leftover_claims(&pod_name);
+        if !leftover.is_empty() {
+            return self.wait_for_claims(&doing, &leftover);
         }
         self.make_claims(&pod_name);
         let text = format!("{doing} successful");
         self.step(Action::CreatePod(Box::new(pod)), Reason::MissingPod, Some(Note::normal("SuccessfulCreate", text)));
+    }
+
+    fn wait_for_claims(&mut self, doing: &str, leftover: &[Arc<PersistentVolumeClaim>]) {
+        let deleted = leftover.iter().filter(|claim| claim.metadata.deletion_timestamp.is_some());
+        let mut why: Vec<String> =
+            deleted.map(|claim| format!("pvc {} is being deleted", owner::name(&claim.metadata))).collect();
+        if why.len() > 1 {
+            // As upstream prints several errors at once.
+            why = vec![format!("[{}]", why.join(", "))];
+        }
+        self.notes.extend(why.iter().map(|why| Note::warning("FailedCreate", format!("{doing} failed error: {why}"))));
+        let waiting = leftover.iter().map(|claim| WaitingOn::Claim { claim: owner::name(&claim.metadata).to_owned() });
+        self.waiting.extend(waiting);
     }
 
     /// Whether the pod of a wanted ordinal serves.

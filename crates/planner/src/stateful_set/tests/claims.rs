@@ -37,6 +37,22 @@ fn a_pod_waits_until_the_claim_of_its_predecessor_is_gone() {
 }
 
 #[test]
+fn claims_that_are_deleted_are_told_of_at_once() {
+    let templates = json!([{ "metadata": { "name": "data" }, "spec": {} }, { "metadata": { "name": "log" }, "spec": {} }]);
+    let mut world = World::new(stateful_set(1, "a", json!({ "volumeClaimTemplates": templates })));
+    world.settle();
+    world.pods.clear();
+    for claim in world.claims.values_mut() {
+        Arc::make_mut(claim).metadata.deletion_timestamp = Some(Time(Timestamp::from_second(world.now).unwrap()));
+    }
+    let text = "create Pod db-0 in StatefulSet db failed error: [pvc data-db-0 is being deleted, pvc log-db-0 is being deleted]";
+    let plan = world.plan();
+    assert_eq!(plan.notes, [Note::warning("FailedCreate", text)]);
+    let claim = |name: &str| WaitingOn::Claim { claim: name.to_owned() };
+    assert_eq!(plan.waiting, [claim("data-db-0"), claim("log-db-0")]);
+}
+
+#[test]
 fn a_claim_that_the_policy_keeps_is_taken_over_from_a_predecessor() {
     let mut world = World::new(stateful_set(1, "a", json!({})));
     world.settle();
@@ -61,6 +77,10 @@ fn the_claim_of_a_set_that_went_before_is_waited_for() {
     world.pods.clear();
     world.set.metadata.uid = Some("next-uid".to_owned());
     assert_eq!(world.plan().waiting, [WaitingOn::Claim { claim: "data-db-0".to_owned() }]);
+    // Whoever wants to keep the data takes the owner off.
+    Arc::make_mut(world.claims.get_mut("data-db-0").unwrap()).metadata.owner_references = None;
+    world.settle();
+    assert_eq!(world.images(), "a");
 }
 
 #[test]
