@@ -10,6 +10,7 @@ mod context;
 mod daemon_set;
 mod deployment;
 mod disruption;
+mod disruption_target;
 mod doubt;
 mod endpoints;
 mod event;
@@ -50,6 +51,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
     stateful_set::start(&context, &mut tasks, &stop);
     daemon_set::start(&context, &mut tasks, &stop);
     disruption::start(&context, &mut tasks, &stop);
+    disruption_target::start(&context, &mut tasks, &stop);
     volume::start(&context, &mut tasks, &stop);
     endpoints::start(&context, &mut tasks, &stop);
     service_account::start(&context, &mut tasks, &stop);

@@ -72,6 +72,15 @@ pub struct Plan {
     pub wake_at: Option<Timestamp>,
 }
 
+/// When it is no longer to be believed that a pod is about to be disrupted, since nobody deletes it; `None` if that is not said, or
+/// if the node agent says so, which may take as long as it likes.
+pub fn stale_at(pod: &Pod) -> Option<Timestamp> {
+    let target = replica::condition(pod, "DisruptionTarget").filter(|target| target.status == "True")?;
+    let going = !replica::is_active(pod) || target.reason.as_deref() == Some("TerminationByKubelet");
+    let since = target.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    (!going).then(|| since.saturating_add(DELETION_TIMEOUT).unwrap_or(Timestamp::MAX))
+}
+
 /// The pods that a budget covers. One without a selector covers none, one with an empty selector all.
 pub fn covers(budget: &PodDisruptionBudget, pod: &Pod) -> bool {
     let selector = budget.spec.as_ref().and_then(|spec| spec.selector.as_ref());

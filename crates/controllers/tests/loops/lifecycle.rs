@@ -7,7 +7,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api,
-    api::{DeleteParams, ObjectMeta, PostParams},
+    api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams},
     runtime::conditions::is_deleted,
 };
 use serde_json::json;
@@ -143,4 +143,21 @@ async fn endpoints_follow_pods_and_go_with_their_service() {
     machine.api::<Service>().delete(&service.metadata.name.unwrap(), &DeleteParams::default()).await.unwrap();
     machine.until(&name, is_deleted::<EndpointSlice>(&uid)).await;
     machine.until("web", |endpoints: Option<&Endpoints>| endpoints.is_none()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disruption_that_was_never_carried_out_is_called_off() {
+    let machine = Machine::start(1).await;
+    machine.create::<Pod>(json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}})).await;
+    // Who evicted it died before deleting it.
+    let target = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let change = Patch::Strategic(json!({"status": {"conditions": [target]}}));
+    machine.api::<Pod>().patch_status("p", &PatchParams::default(), &change).await.unwrap();
+    let called_off = |pod: Option<&Pod>| {
+        let conditions = pod.and_then(|pod| pod.status.as_ref()?.conditions.clone()).unwrap_or_default();
+        let target = conditions.iter().find(|condition| condition.type_ == "DisruptionTarget");
+        target.is_some_and(|target| (target.status.as_str(), &target.reason, &target.message) == ("False", &None, &None))
+    };
+    machine.until("p", called_off).await;
 }

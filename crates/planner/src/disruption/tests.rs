@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::{core::v1::Pod, policy::v1::PodDisruptionBudget};
 use serde_json::{Value, json};
 
-use super::{Plan, Scale, Snapshot, plan};
+use super::{Plan, Scale, Snapshot, plan, stale_at};
 
 const NOW: &str = "2026-01-01T00:10:00Z";
 
@@ -126,4 +126,28 @@ fn a_budget_that_is_up_to_date_is_left_alone() {
     let first = budget(json!({ "minAvailable": 2 }), json!({}));
     let settled = PodDisruptionBudget { status: Some(planned(&first, &three(), 3).status), ..first };
     assert_eq!(planned(&settled, &three(), 3).status, settled.status.unwrap());
+}
+
+#[test]
+fn a_disruption_that_nobody_carries_out_is_believed_for_two_minutes() {
+    let told = |status: &str, reason: &str, phase: &str| {
+        let mut pod = Pod::clone(&pod("p", "", true));
+        let target = json!({
+            "type": "DisruptionTarget", "status": status, "reason": reason, "lastTransitionTime": "2026-01-01T00:09:00Z",
+        });
+        pod.status = serde_json::from_value(json!({ "phase": phase, "conditions": [target] })).unwrap();
+        pod
+    };
+    let evicted = told("True", "EvictionByEvictionAPI", "Running");
+    assert_eq!(stale_at(&evicted), Some("2026-01-01T00:11:00Z".parse().unwrap()));
+    let mut deleted = evicted;
+    deleted.metadata.deletion_timestamp = serde_json::from_value(json!(NOW)).unwrap();
+    let certain = [
+        deleted,
+        told("False", "", "Running"),
+        told("True", "TerminationByKubelet", "Running"),
+        told("True", "EvictionByEvictionAPI", "Failed"),
+        Pod::clone(&pod("p", "", true)),
+    ];
+    assert!(certain.iter().all(|pod| stale_at(pod).is_none()));
 }
