@@ -13,6 +13,7 @@ mod disruption;
 mod disruption_target;
 mod doubt;
 mod endpoints;
+mod ephemeral;
 mod event;
 mod eviction;
 mod garbage;
@@ -53,6 +54,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
     disruption::start(&context, &mut tasks, &stop);
     disruption_target::start(&context, &mut tasks, &stop);
     volume::start(&context, &mut tasks, &stop);
+    ephemeral::start(&context, &mut tasks, &stop);
     endpoints::start(&context, &mut tasks, &stop);
     service_account::start(&context, &mut tasks, &stop);
     let recount = quota::Recount::new(&context);

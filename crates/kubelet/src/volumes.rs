@@ -124,15 +124,8 @@ impl PodVolumes {
             host_path::check(&path, source.type_.as_deref().unwrap_or_default())?;
             return Ok(Mounted { path, read_only: false });
         }
-        let claim = match (&volume.persistent_volume_claim, &volume.ephemeral) {
-            (Some(source), _) => Some((source.claim_name.clone(), source.read_only.unwrap_or(false))),
-            (None, Some(_)) => Some((format!("{}-{}", pod.metadata.name.as_deref().unwrap_or_default(), volume.name), false)),
-            _ => None,
-        };
-        let Some((claim, read_only)) = claim else {
-            return Err("no volume plugin matched".to_owned());
-        };
-        let directory = claim::resolve(client, pod.metadata.namespace.as_deref().unwrap_or("default"), &claim).await?;
+        let directory = claim::resolve(client, pod, volume).await?.ok_or("no volume plugin matched")?;
+        let read_only = volume.persistent_volume_claim.as_ref().and_then(|source| source.read_only).unwrap_or(false);
         directory.make()?;
         host_path::check(&directory.path, &directory.host_path_type)?;
         if let Some(group) = fs_group(pod).filter(|_| directory.takes_group && !read_only) {

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Volume};
 use kube::{Api, Client};
 use windlass_planner::volume;
 
@@ -33,14 +33,20 @@ impl Directory {
     }
 }
 
-/// Finds the directory of `claim`.
+/// Finds the directory behind a volume of a pod; `None` if it is not made from a claim.
 ///
 /// # Errors
-/// When the claim or its volume does not exist, is not bound, or is of a type that this machine has no driver for.
-pub(crate) async fn resolve(client: &Client, namespace: &str, claim: &str) -> Result<Directory, String> {
+/// When the claim or its volume does not exist, is another pod's own, is not bound, or is of a type that this machine has no
+/// driver for.
+pub(crate) async fn resolve(client: &Client, pod: &Pod, volume: &Volume) -> Result<Option<Directory>, String> {
+    let Some((claim, own)) = volume::claim_of(pod, volume) else { return Ok(None) };
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
-    let object = claims.get_opt(claim).await.map_err(|error| error.to_string())?;
+    let object = claims.get_opt(&claim).await.map_err(|error| error.to_string())?;
     let object = object.ok_or_else(|| format!("persistentvolumeclaim \"{claim}\" not found"))?;
+    if own {
+        volume::belongs_to(&object.metadata, &pod.metadata)?;
+    }
     let bound = object.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
     let name = object.spec.and_then(|spec| spec.volume_name).filter(|_| bound);
     let name = name.ok_or_else(|| format!("PVC {namespace}/{claim} is not bound"))?;
@@ -51,10 +57,11 @@ pub(crate) async fn resolve(client: &Client, namespace: &str, claim: &str) -> Re
     let spec = volume.spec.unwrap_or_default();
     if let Some(source) = spec.host_path {
         let host_path_type = source.type_.unwrap_or_default();
-        return Ok(Directory { path: source.path.into(), host_path_type, takes_group: is_ours, is_ours });
+        return Ok(Some(Directory { path: source.path.into(), host_path_type, takes_group: is_ours, is_ours }));
     }
     if let Some(source) = spec.local {
-        return Ok(Directory { path: source.path.into(), host_path_type: "Directory".into(), takes_group: true, is_ours: false });
+        let host_path_type = "Directory".to_owned();
+        return Ok(Some(Directory { path: source.path.into(), host_path_type, takes_group: true, is_ours: false }));
     }
     Err(format!("no volume plugin matched persistentvolume \"{name}\": only hostPath and local volumes are mounted"))
 }

@@ -10,7 +10,7 @@ use k8s_openapi::api::{
 use super::verdict::Rejection;
 use crate::{
     owner,
-    volume::{SELECTED_NODE, claim, claims_of, matching, reaches},
+    volume::{SELECTED_NODE, belongs_to, claim, claims_of, matching, reaches},
 };
 
 /// What is known of storage, for one pod.
@@ -59,8 +59,8 @@ impl PodVolumes {
             if claim.metadata.deletion_timestamp.is_some() {
                 return Self::refused(format!("persistentvolumeclaim \"{name}\" is being deleted"));
             }
-            if own && !owner::is_controlled_by(&claim.metadata, owner::uid(&pod.metadata)) {
-                return Self::refused(format!("PVC {}/{name} was not created for pod", owner::namespace(&pod.metadata)));
+            if let Err(why) = if own { belongs_to(&claim.metadata, &pod.metadata) } else { Ok(()) } {
+                return Self::refused(why);
             }
             immediate |= !found.add(claim, storage);
         }

@@ -134,7 +134,8 @@ fn release(claim: &PersistentVolumeClaim, used_by: &[&Arc<Pod>]) -> Plan {
     if !finalizers.iter().any(|finalizer| finalizer == PROTECTION) {
         return Plan::default();
     }
-    if !used_by.is_empty() {
+    // A pod without a node is not given one any more while the claim goes; it may wait for just that.
+    if used_by.iter().any(|pod| replica::node_name(pod).is_some()) {
         return Plan::wait(WaitingOn::Consumers, None);
     }
     let mut free = claim.clone();

@@ -6,34 +6,41 @@
 mod bind;
 pub(crate) mod claim;
 mod directory;
+mod ephemeral;
 pub(crate) mod matching;
 mod reclaim;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use k8s_openapi::api::{
-    core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod},
+    core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod, Volume},
     storage::v1::StorageClass,
 };
 
 pub use self::{
     claim::{PROTECTION as CLAIM_PROTECTION, SELECTED_NODE, plan as plan_claim},
     directory::{DIRECTORY_FINALIZER, PROVISIONER, host_of, is_ours, is_to_be_removed},
+    ephemeral::{EphemeralPlan, OwnClaim, belongs_to, plan as plan_ephemeral},
     matching::reaches,
     reclaim::{PROTECTION as VOLUME_PROTECTION, plan as plan_volume},
 };
-use crate::{note::Note, owner};
+use crate::note::Note;
 
 /// The claims that a pod mounts, with whether each is the pod's own (a generic ephemeral volume).
-pub fn claims_of(pod: &Pod) -> impl Iterator<Item = (std::borrow::Cow<'_, str>, bool)> {
+pub fn claims_of(pod: &Pod) -> impl Iterator<Item = (Cow<'_, str>, bool)> {
     let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    volumes.filter_map(|volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
+    volumes.filter_map(|volume| claim_of(pod, volume))
+}
+
+/// The claim behind one volume of a pod, with whether it is the pod's own.
+pub fn claim_of<'a>(pod: &Pod, volume: &'a Volume) -> Option<(Cow<'a, str>, bool)> {
+    match (&volume.persistent_volume_claim, &volume.ephemeral) {
         (Some(source), _) => Some((source.claim_name.as_str().into(), false)),
-        (None, Some(_)) => Some((format!("{}-{}", owner::name(&pod.metadata), volume.name).into(), true)),
+        (None, Some(_)) => Some((ephemeral::claim_name(pod, &volume.name).into(), true)),
         (None, None) => None,
-    })
+    }
 }
 
 /// Everything the decision about one claim or volume depends on.

@@ -154,10 +154,11 @@ fn a_directory_is_made_on_the_node_of_the_first_consumer_and_goes_with_the_claim
     assert_eq!(spec.host_path.unwrap().path, "/volumes/pvc-c1");
     assert!(super::reaches(&world.volumes[0], &node("n1")) && !super::reaches(&world.volumes[0], &node("n2")));
 
-    // Deleted while in use: it stays until the pod is gone.
+    // Deleted while in use: it stays until the pod is gone. One that has no node yet does not keep it.
     world.claims = vec![deleted(&*world.claims[0])];
+    world.pods = vec![consumer(Some("n1"))];
     assert_eq!(world.settle(), "");
-    world.pods.clear();
+    world.pods = vec![consumer(None)];
     assert_eq!(world.settle(), "Unused Released Reclaim Unused");
     assert_eq!(world.volumes[0].metadata.finalizers, Some(vec![super::DIRECTORY_FINALIZER.to_owned()]));
     assert!(super::is_to_be_removed(&world.volumes[0]));
