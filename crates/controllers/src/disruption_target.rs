@@ -42,11 +42,11 @@ async fn pass(context: &Context, key: &Key) -> Result<Next, Error> {
         Some(_) => {}
     }
     // Said of what was looked at: a disruption that is announced meanwhile is a conflict, and looked at again.
-    let (meta, nobody) = (&pod.metadata, serde_json::Value::Null);
+    let meta = &pod.metadata;
     let change = json!({
         "metadata": {"uid": meta.uid, "resourceVersion": meta.resource_version},
         "status": {"conditions": [{
-            "type": "DisruptionTarget", "status": "False", "reason": nobody, "message": nobody, "lastTransitionTime": seconds(now)
+            "type": "DisruptionTarget", "status": "False", "reason": null, "message": null, "lastTransitionTime": seconds(now)
         }]}
     });
     match api::merge_status::<Pod>(&context.client, meta, &change).await {

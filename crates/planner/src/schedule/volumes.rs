@@ -59,7 +59,7 @@ impl PodVolumes {
             if claim.metadata.deletion_timestamp.is_some() {
                 return Self::refused(format!("persistentvolumeclaim \"{name}\" is being deleted"));
             }
-            if let Err(why) = if own { belongs_to(&claim.metadata, &pod.metadata) } else { Ok(()) } {
+            if own && let Err(why) = belongs_to(&claim.metadata, &pod.metadata) {
                 return Self::refused(why);
             }
             immediate |= !found.add(claim, storage);
