@@ -130,7 +130,8 @@ impl Loop {
         match action {
             Action::CreateVolume(volume) => match api::create(client, &*volume).await {
                 Ok(written) => mark.volumes = mark.volumes.max(written.revision),
-                Err(error) if error.is_already_exists() => {}
+                // Made already, and not yet seen; it is looked at again when it is.
+                Err(error) if error.is_already_exists() => return Ok(Next::Wait),
                 Err(error) => return Err(error),
             },
             Action::UpdateVolume(volume) => mark.volumes = mark.volumes.max(api::replace(client, &*volume).await?.revision),
@@ -141,8 +142,9 @@ impl Loop {
                 let deletion = Deletion::of(&volume.metadata);
                 match api::delete::<PersistentVolume>(client, &volume.metadata, &deletion).await {
                     Ok(written) if written.deleting => mark.volumes = mark.volumes.max(written.revision),
-                    Ok(_) => {}
-                    Err(error) if error.is_not_found() || error.is_conflict() => {}
+                    // Gone, or another than was looked at: the view will show it.
+                    Ok(_) => return Ok(Next::Wait),
+                    Err(error) if error.is_not_found() || error.is_conflict() => return Ok(Next::Wait),
                     Err(error) => return Err(error),
                 }
             }
