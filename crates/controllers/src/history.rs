@@ -1,5 +1,7 @@
 //! ControllerRevisions: what the DaemonSet and StatefulSet loops do to their histories.
 
+use std::sync::Arc;
+
 use k8s_openapi::{api::apps::v1::ControllerRevision, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use windlass_planner::{
     controller_revision::{self, Action},
@@ -31,12 +33,21 @@ pub(crate) async fn apply(context: &Context, owner_meta: &ObjectMeta, actions: V
                 Ok(written) => newest = newest.max(written.revision),
                 Err(error) if error.is_already_exists() => {
                     let path = api::path::<ControllerRevision>(&revision.metadata);
-                    let existing: ControllerRevision = api::get(client, &path, "application/json").await?;
-                    let ours = owner::is_controlled_by(&existing.metadata, owner::uid(owner_meta));
-                    if !ours || controller_revision::template_of(&existing) != controller_revision::template_of(&revision) {
+                    let mut existing: ControllerRevision = api::get(client, &path, "application/json").await?;
+                    let owner = owner::controller_uid(&existing.metadata);
+                    let others = owner.is_some_and(|uid| uid != owner::uid(owner_meta));
+                    if others || controller_revision::template_of(&existing) != controller_revision::template_of(&revision) {
                         return Ok(Outcome::Collision);
                     }
-                    newest = newest.max(api::revision(&existing.metadata));
+                    let written = if owner.is_some() {
+                        api::revision(&existing.metadata)
+                    } else {
+                        // Left behind, and not yet seen to be.
+                        let owners = revision.metadata.owner_references.into_iter().flatten();
+                        existing.metadata.owner_references.get_or_insert_default().extend(owners);
+                        api::replace(client, &existing).await?.revision
+                    };
+                    newest = newest.max(written);
                 }
                 Err(error) => return Err(error),
             },
@@ -53,7 +64,9 @@ pub(crate) async fn apply(context: &Context, owner_meta: &ObjectMeta, actions: V
     Ok(Outcome::Done(newest))
 }
 
-/// The revisions that an owner has.
-pub(crate) fn of(context: &Context, owner_meta: &ObjectMeta) -> Vec<std::sync::Arc<ControllerRevision>> {
-    context.controller_revisions.under(&Index::Owner(owner::uid(owner_meta).to_owned()))
+/// The revisions that an owner has or could have.
+pub(crate) fn of(context: &Context, owner_meta: &ObjectMeta) -> Vec<Arc<ControllerRevision>> {
+    let mut found = context.controller_revisions.under(&Index::Owner(owner::uid(owner_meta).to_owned()));
+    found.extend(context.controller_revisions.under(&Index::Orphan(owner::namespace(owner_meta).to_owned())));
+    found
 }

@@ -8,9 +8,12 @@ use k8s_openapi::{
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, runtime::RawExtension},
 };
 use serde_json::{Value, json};
-use windlass_api::names::{ANNOTATION_LAST_APPLIED, LABEL_CONTROLLER_REVISION_HASH};
+use windlass_api::{
+    names::{ANNOTATION_LAST_APPLIED, LABEL_CONTROLLER_REVISION_HASH},
+    selector::Selector,
+};
 
-use crate::{owner, template};
+use crate::{claim, owner, template};
 
 /// Label that upstream's history puts on every revision it makes for a StatefulSet.
 pub const LABEL_HASH: &str = "controller.kubernetes.io/hash";
@@ -20,20 +23,22 @@ pub const LABEL_HASH: &str = "controller.kubernetes.io/hash";
 pub enum Action {
     /// Make it. If another object has its name, the collision count of the owner goes up and the plan is made anew.
     Create(Box<ControllerRevision>),
-    /// Replace it: an old template is the newest again, hence the next number.
+    /// Replace it: an old template is the newest again, hence the next number; or it changes hands.
     Update(Box<ControllerRevision>),
     /// Delete it: nobody is of it, and the history is long enough without.
     Delete(Arc<ControllerRevision>),
 }
 
-/// The owned revisions, oldest first, with the one of the present template.
+/// The owned revisions, oldest first, with the one of the present template. Those that nobody owns and that the owner selects are
+/// its own, too: who was deleted and left them behind has come back, and its pods are of them.
 #[derive(Debug, Clone)]
 pub struct History {
     revisions: Vec<Arc<ControllerRevision>>,
-    /// The revision of the present template, as it is or will be after [`History::action`].
+    /// The revision of the present template, as it is or will be after [`History::actions`].
     pub newest: ControllerRevision,
-    /// What makes it so.
-    pub action: Option<Action>,
+    /// What makes all of it so. Nothing, for an owner that is being deleted: what it made would be left behind, too.
+    pub actions: Vec<Action>,
+    owner_goes: bool,
 }
 
 /// Name of a revision.
@@ -66,39 +71,55 @@ fn data_of(template: &PodTemplateSpec) -> Value {
 impl History {
     /// Finds the revision of `template` among the owner's, or plans to make it.
     ///
-    /// `hash_label` is the label that carries its hash.
+    /// `wanted` is the owner's selector, and `hash_label` the label that carries the hash of a revision.
     pub fn of<K: Resource>(
         owner_meta: &ObjectMeta,
+        wanted: &Selector,
         template: &PodTemplateSpec,
         all: &[Arc<ControllerRevision>],
         collision_count: Option<i32>,
         hash_label: &str,
     ) -> Self {
-        let owned = |revision: &&Arc<ControllerRevision>| owner::is_controlled_by(&revision.metadata, owner::uid(owner_meta));
-        let mut revisions: Vec<_> = all.iter().filter(owned).cloned().collect();
+        let (mut revisions, changes) = claim::sort_out::<K, _>(owner_meta, wanted, all, |_| true);
+        let mut handed_over = Vec::new();
+        for change in changes {
+            let mut revision = ControllerRevision::clone(&change.object);
+            revision.metadata.owner_references = Some(change.owners);
+            if change.adopted {
+                revisions.push(Arc::new(revision.clone()));
+            }
+            handed_over.push(revision);
+        }
         revisions.sort_by(|a, b| (a.revision, name(a)).cmp(&(b.revision, name(b))));
         let next = revisions.last().map_or(1, |last| last.revision + 1);
         let same = |revision: &&Arc<ControllerRevision>| {
             template_of(revision).is_some_and(|remembered| template::same(&remembered, template))
         };
         let annotations = copied_annotations(owner_meta);
-        let (newest, action) = match revisions.iter().rev().find(same) {
+        let (newest, made) = match revisions.iter().rev().find(same) {
             Some(found) => {
                 let mut newest = ControllerRevision::clone(found);
                 let is_last = found.revision + 1 == next;
                 newest.revision = if is_last { found.revision } else { next };
                 // `kubectl rollout history` reads the change cause from here.
                 newest.metadata.annotations = annotations.or(newest.metadata.annotations);
-                let changed = newest != **found;
-                let action = changed.then(|| Action::Update(Box::new(newest.clone())));
-                (newest, action)
+                let changed = newest != **found || handed_over.iter().any(|revision| name(revision) == name(found));
+                let made = changed.then(|| Action::Update(Box::new(newest.clone())));
+                (newest, made)
             }
             None => {
                 let newest = new_revision::<K>(owner_meta, template, next, collision_count, hash_label, annotations);
                 (newest.clone(), Some(Action::Create(Box::new(newest))))
             }
         };
-        Self { revisions, newest, action }
+        handed_over.retain(|revision| name(revision) != name(&newest));
+        let mut actions: Vec<_> = handed_over.into_iter().map(|revision| Action::Update(Box::new(revision))).collect();
+        actions.extend(made);
+        let owner_goes = owner_meta.deletion_timestamp.is_some();
+        if owner_goes {
+            actions.clear();
+        }
+        Self { revisions, newest, actions, owner_goes }
     }
 
     /// A revision by its name.
@@ -111,6 +132,9 @@ impl History {
 
     /// The oldest revisions beyond `limit` that are not `live` (by name).
     pub fn surplus(&self, live: &BTreeSet<String>, limit: i32) -> Vec<Action> {
+        if self.owner_goes {
+            return Vec::new();
+        }
         let idle = |revision: &&Arc<ControllerRevision>| !live.contains(name(revision)) && name(revision) != name(&self.newest);
         let idle: Vec<_> = self.revisions.iter().filter(idle).collect();
         let surplus = idle.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
@@ -151,7 +175,8 @@ fn new_revision<K: Resource>(
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::apps::v1::StatefulSet;
+    use jiff::Timestamp;
+    use k8s_openapi::{api::apps::v1::StatefulSet, apimachinery::pkg::apis::meta::v1::Time};
 
     use super::*;
 
@@ -173,19 +198,53 @@ mod tests {
     }
 
     fn history(image: &str, all: &[Arc<ControllerRevision>]) -> History {
-        History::of::<StatefulSet>(&owner_meta(), &template(image), all, None, LABEL_HASH)
+        history_of(&owner_meta(), image, all)
+    }
+
+    fn history_of(owner_meta: &ObjectMeta, image: &str, all: &[Arc<ControllerRevision>]) -> History {
+        let selector = serde_json::from_value(json!({ "matchLabels": { "app": "db" } })).unwrap();
+        let wanted = Selector::from_typed(Some(&selector)).unwrap();
+        History::of::<StatefulSet>(owner_meta, &wanted, &template(image), all, None, LABEL_HASH)
+    }
+
+    fn orphan(revision: &ControllerRevision) -> Arc<ControllerRevision> {
+        let mut orphan = revision.clone();
+        orphan.metadata.owner_references = None;
+        Arc::new(orphan)
     }
 
     #[test]
     fn a_b_a_gives_the_old_revision_the_next_number() {
         let a = Arc::new(history("a", &[]).newest);
         assert_eq!((a.revision, template_of(&a)), (1, Some(template("a"))));
-        assert_eq!(history("a", std::slice::from_ref(&a)).action, None);
+        assert_eq!(history("a", std::slice::from_ref(&a)).actions, []);
         let b = Arc::new(history("b", std::slice::from_ref(&a)).newest);
         assert_eq!(b.revision, 2);
         let again = history("a", &[a.clone(), b]);
         assert_eq!((name(&again.newest), again.newest.revision), (name(&a), 3));
-        assert!(matches!(again.action, Some(Action::Update(_))));
+        assert!(matches!(&again.actions[..], [Action::Update(_)]));
+    }
+
+    #[test]
+    fn who_comes_back_takes_over_the_history_that_was_left_behind() {
+        let a = history("a", &[]).newest;
+        let b = history("b", &[Arc::new(a.clone())]).newest;
+        let mut of_another = ControllerRevision::clone(&orphan(&a));
+        of_another.metadata.labels = None;
+        let back = history("b", &[orphan(&a), orphan(&b), Arc::new(of_another)]);
+        assert_eq!(back.newest, b);
+        assert_eq!(back.actions, [Action::Update(Box::new(a)), Action::Update(Box::new(b))]);
+    }
+
+    #[test]
+    fn who_is_being_deleted_makes_and_takes_nothing() {
+        let mut going = owner_meta();
+        going.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        let a = history("a", &[]).newest;
+        for all in [vec![], vec![orphan(&a)], vec![Arc::new(a.clone())]] {
+            let history = history_of(&going, "b", &all);
+            assert_eq!((&*history.actions, &*history.surplus(&BTreeSet::new(), 0)), (&[][..], &[][..]));
+        }
     }
 
     #[test]

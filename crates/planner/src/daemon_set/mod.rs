@@ -165,10 +165,10 @@ pub fn plan(snapshot: &Snapshot<'_>, now: Timestamp) -> Plan {
     let set = snapshot.daemon_set;
     let collisions = set.status.as_ref().and_then(|status| status.collision_count);
     let template = settings::template(set);
-    let history =
-        History::of::<DaemonSet>(&set.metadata, &template, snapshot.revisions, collisions, LABEL_CONTROLLER_REVISION_HASH);
+    let (wanted, label) = (selector(set), LABEL_CONTROLLER_REVISION_HASH);
+    let history = History::of::<DaemonSet>(&set.metadata, &wanted, &template, snapshot.revisions, collisions, label);
     let hash = controller_revision::hash(&history.newest).to_owned();
-    let (mine, steps) = sort_out(set, snapshot.pods);
+    let (mine, steps) = sort_out(set, &wanted, snapshot.pods);
     let (places, strays) = arrange(set, snapshot.nodes, mine);
     let wanted = places.iter().filter(|place| place.fit.should_run).count();
     let settings = Settings::of(set, i32::try_from(wanted).unwrap_or(i32::MAX));
@@ -189,7 +189,7 @@ impl Planning<'_> {
         let pods = self.places.iter().flat_map(|place| &place.pods).chain(&self.strays);
         let hashes: BTreeSet<&str> = pods.clone().map(|pod| pod::hash_of(pod)).collect();
         let live = hashes.into_iter().map(|hash| format!("{}-{hash}", owner::name(&self.set.metadata))).collect();
-        let mut revisions: Vec<_> = self.history.action.iter().cloned().collect();
+        let mut revisions = self.history.actions.clone();
         revisions.extend(self.history.surplus(&live, self.settings.history_limit));
         let times = pods.filter_map(|pod| replica::available_at(pod, self.settings.min_ready_seconds));
         let pauses = self.waiting.iter().filter_map(|waiting| match waiting {
@@ -280,11 +280,14 @@ impl Planning<'_> {
         surplus.into_iter().for_each(|pod| self.delete(pod, Reason::Duplicate, None));
     }
 }
+/// What is the set's, by its labels: nothing, if its selector cannot be read.
+fn selector(set: &DaemonSet) -> Selector {
+    Selector::from_typed(set.spec.as_ref().map(|spec| &spec.selector)).unwrap_or_else(|_| Selector::nothing())
+}
 
 /// Which pods are the set's, and which have to change hands.
-fn sort_out(set: &DaemonSet, pods: &[Arc<Pod>]) -> (Vec<Arc<Pod>>, Vec<Step>) {
-    let wanted = Selector::from_typed(set.spec.as_ref().map(|spec| &spec.selector)).unwrap_or_else(|_| Selector::nothing());
-    let (mine, changes) = claim::sort_out::<DaemonSet, _>(&set.metadata, &wanted, pods, |_| true);
+fn sort_out(set: &DaemonSet, wanted: &Selector, pods: &[Arc<Pod>]) -> (Vec<Arc<Pod>>, Vec<Step>) {
+    let (mine, changes) = claim::sort_out::<DaemonSet, _>(&set.metadata, wanted, pods, |_| true);
     let step = |change: HandOver<Pod>| Step {
         action: Action::SetPodOwners(change.object, change.owners),
         reason: if change.adopted { Reason::Adopt } else { Reason::Release },

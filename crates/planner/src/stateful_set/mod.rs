@@ -197,11 +197,12 @@ pub fn plan(snapshot: &Snapshot<'_>, now: Timestamp) -> Plan {
     let settings = Settings::of(set);
     let template = settings::template(set);
     let collisions = set.status.as_ref().and_then(|status| status.collision_count);
-    let history = History::of::<StatefulSet>(&set.metadata, &template, snapshot.revisions, collisions, LABEL_HASH);
+    let wanted = selector(set);
+    let history = History::of::<StatefulSet>(&set.metadata, &wanted, &template, snapshot.revisions, collisions, LABEL_HASH);
     let update = controller_revision::name(&history.newest).to_owned();
     let current = set.status.as_ref().and_then(|status| status.current_revision.clone());
     let current = current.filter(|name| history.find(name).is_some()).unwrap_or_else(|| update.clone());
-    let (mine, steps) = sort_out(set, snapshot.pods);
+    let (mine, steps) = sort_out(set, &wanted, snapshot.pods);
     let (slots, condemned) = identity::arrange(set, &settings, mine);
     let mut planning = Planning {
         set,
@@ -235,7 +236,7 @@ impl Planning<'_> {
         let mut live: BTreeSet<String> = [self.current.clone(), self.update.clone()].into();
         let pods = self.slots.iter().filter_map(|slot| slot.pod.as_ref()).chain(&self.condemned);
         live.extend(pods.clone().map(|pod| identity::revision_of(pod).to_owned()));
-        let mut revisions: Vec<_> = self.history.action.iter().cloned().collect();
+        let mut revisions = self.history.actions.clone();
         revisions.extend(self.history.surplus(&live, self.settings.history_limit));
         let times = pods.filter_map(|pod| replica::available_at(pod, self.settings.min_ready_seconds));
         let pauses = self.waiting.iter().filter_map(|waiting| match waiting {
@@ -266,12 +267,15 @@ impl Planning<'_> {
         self.waiting.push(if gone { WaitingOn::Gone { pod: pod_name } } else { WaitingOn::Available { pod: pod_name } });
     }
 }
+/// What is the set's, by its labels: nothing, if its selector cannot be read.
+fn selector(set: &StatefulSet) -> Selector {
+    Selector::from_typed(set.spec.as_ref().map(|spec| &spec.selector)).unwrap_or_else(|_| Selector::nothing())
+}
 
 /// Which pods are the set's, and which have to change hands. Only those with one of its names can be its own.
-fn sort_out(set: &StatefulSet, pods: &[Arc<Pod>]) -> (Vec<Arc<Pod>>, Vec<Step>) {
-    let wanted = Selector::from_typed(set.spec.as_ref().map(|spec| &spec.selector)).unwrap_or_else(|_| Selector::nothing());
+fn sort_out(set: &StatefulSet, wanted: &Selector, pods: &[Arc<Pod>]) -> (Vec<Arc<Pod>>, Vec<Step>) {
     let fits = |pod: &Pod| ordinal_of(owner::name(&set.metadata), pod).is_some();
-    let (mine, changes) = claim::sort_out::<StatefulSet, _>(&set.metadata, &wanted, pods, fits);
+    let (mine, changes) = claim::sort_out::<StatefulSet, _>(&set.metadata, wanted, pods, fits);
     let step = |change: HandOver<Pod>| Step {
         action: Action::SetPodOwners(change.object, change.owners),
         reason: if change.adopted { Reason::Adopt } else { Reason::Release },
