@@ -44,6 +44,7 @@ const THREE_NODES: &[&str] = &["--runtime", "hollow", "--nodes", "3"];
 
 scripts! { THREE_NODES,
     budget_and_drain: "budget-and-drain",
+    left_behind: "left-behind",
     many_replicas: "many-replicas",
 }
 
