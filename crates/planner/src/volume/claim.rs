@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::{
-    core::v1::{Node, PersistentVolumeClaim, Pod},
-    storage::v1::StorageClass,
+use k8s_openapi::{
+    api::{
+        core::v1::{Node, PersistentVolumeClaim, Pod},
+        storage::v1::StorageClass,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::{Action, Plan, Reason, Snapshot, WaitingOn, bind, directory, matching};
+use super::{Action, Plan, Reason, Snapshot, WaitingOn, belongs_to, bind, directory, matching};
 use crate::{note::Note, owner, replica};
 
 /// Finalizer that keeps a claim for as long as a pod uses it.
@@ -19,7 +22,7 @@ const PROVISIONER: [&str; 2] = ["volume.kubernetes.io/storage-provisioner", "vol
 
 /// Decides.
 pub fn plan(claim: &Arc<PersistentVolumeClaim>, snapshot: &Snapshot<'_>) -> Plan {
-    let used_by: Vec<&Arc<Pod>> = snapshot.pods.iter().filter(|pod| uses(pod, owner::name(&claim.metadata))).collect();
+    let used_by: Vec<&Arc<Pod>> = snapshot.pods.iter().filter(|pod| uses(pod, &claim.metadata)).collect();
     if claim.metadata.deletion_timestamp.is_some() {
         return release(claim, &used_by);
     }
@@ -125,8 +128,10 @@ fn external(provisioner: &str) -> Note {
 }
 
 /// Whether the pod, not finished yet, mounts the claim.
-fn uses(pod: &Pod, claim_name: &str) -> bool {
-    !replica::is_finished(pod) && super::claims_of(pod).any(|(name, _)| name == claim_name)
+fn uses(pod: &Pod, claim: &ObjectMeta) -> bool {
+    // A pod that waits for somebody else's claim to go, as it has the name of one of its own, does not use it.
+    let is_meant = |own: bool| !own || belongs_to(claim, &pod.metadata).is_ok();
+    !replica::is_finished(pod) && super::claims_of(pod).any(|(name, own)| name == owner::name(claim) && is_meant(own))
 }
 
 fn release(claim: &PersistentVolumeClaim, used_by: &[&Arc<Pod>]) -> Plan {
@@ -134,8 +139,7 @@ fn release(claim: &PersistentVolumeClaim, used_by: &[&Arc<Pod>]) -> Plan {
     if !finalizers.iter().any(|finalizer| finalizer == PROTECTION) {
         return Plan::default();
     }
-    // A pod without a node is not given one any more while the claim goes; it may wait for just that.
-    if used_by.iter().any(|pod| replica::node_name(pod).is_some()) {
+    if !used_by.is_empty() {
         return Plan::wait(WaitingOn::Consumers, None);
     }
     let mut free = claim.clone();

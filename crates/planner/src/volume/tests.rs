@@ -154,14 +154,24 @@ fn a_directory_is_made_on_the_node_of_the_first_consumer_and_goes_with_the_claim
     assert_eq!(spec.host_path.unwrap().path, "/volumes/pvc-c1");
     assert!(super::reaches(&world.volumes[0], &node("n1")) && !super::reaches(&world.volumes[0], &node("n2")));
 
-    // Deleted while in use: it stays until the pod is gone. One that has no node yet does not keep it.
+    // Deleted while in use: it stays until the pod is gone.
     world.claims = vec![deleted(&*world.claims[0])];
-    world.pods = vec![consumer(Some("n1"))];
     assert_eq!(world.settle(), "");
-    world.pods = vec![consumer(None)];
+    world.pods.clear();
     assert_eq!(world.settle(), "Unused Released Reclaim Unused");
     assert_eq!(world.volumes[0].metadata.finalizers, Some(vec![super::DIRECTORY_FINALIZER.to_owned()]));
     assert!(super::is_to_be_removed(&world.volumes[0]));
+}
+
+#[test]
+fn a_claim_that_only_has_the_name_of_a_pods_own_is_not_kept_by_that_pod() {
+    let mut foreign = PersistentVolumeClaim::clone(&deleted(&*claim("local", "1Gi")));
+    foreign.metadata.name = Some("db-0-work".to_owned());
+    let mut pod = Pod::clone(&consumer(None));
+    let own = json!([{ "name": "work", "ephemeral": {} }]);
+    pod.spec.as_mut().unwrap().volumes = serde_json::from_value(own).unwrap();
+    let mut world = World { claims: vec![Arc::new(foreign)], pods: vec![Arc::new(pod)], ..World::default() };
+    assert_eq!(world.settle(), "Unused");
 }
 
 #[test]
