@@ -30,6 +30,9 @@ use crate::{
 /// How long a client waits for an answer that does not come.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Writes of the controllers after which a world is taken for one that never rests: a hundred times what worlds take.
+const RESTLESS: u64 = 20_000;
+
 /// What all connections of one part share, from its start to its death.
 #[derive(Debug)]
 pub(crate) struct Line {
@@ -133,6 +136,9 @@ impl Link {
         line.takes_time().await;
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let fate = line.fate(&method);
+        if writes && line.faults.writes() == RESTLESS {
+            line.ledger.accuse(format!("the controllers have written {RESTLESS} times, of late {method} {uri}, and never rest"));
+        }
         if fate != WriteFate::Done {
             line.log.say(format_args!("{fate:?} {} {method} {uri}", line.actor));
         }
