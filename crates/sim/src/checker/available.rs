@@ -6,7 +6,8 @@
 //! - There cannot be more than there were: a Deployment that grows, or begins, owes its bound only once it has reached it and the
 //!   controllers know ([`Known`]).
 //! - A pod that is lost without the controllers' doing (it fails, its node goes silent or is removed, the user deletes it) lowers what
-//!   is asked for by one until the controllers know of it and have made good, whatever else the user asks for meanwhile.
+//!   is asked for by one until the controllers know of it and have made good, whatever else the user asks for meanwhile. So does one
+//!   that is ready, and not yet for long enough: they may take it for available before they hear of its loss.
 //! - When the user lowers the bound it is lower at once. When the user scales down in the middle of a rollout, every ReplicaSet
 //!   gives up its share, whether its pods are available or not, as upstream has it: so many fewer are asked for until the
 //!   controllers know of everything again. So it does when a Deployment is paused while it has more pods than it may have.
@@ -81,12 +82,12 @@ fn told_to_go(scene: &Scene, deployment: &Deployment) -> usize {
     scene.replica_sets_of(&deployment.meta.uid).map(of_set).sum()
 }
 
-/// Uid of the Deployment that has just lost an available pod without the controllers' doing.
+/// Uid of the Deployment that has just lost a ready pod without the controllers' doing.
 fn loser(moment: &Moment<'_>) -> Option<String> {
     let Change::Pod(Some(before), after) = moment.change else { return None };
     let set = moment.scene.replica_sets.values().find(|set| before.meta.is_owned_by(&set.meta.uid))?;
-    let available = |pod: &Pod| pod.is_available(set.min_ready_seconds, moment.now);
-    let lost = available(before) && !after.as_ref().is_some_and(available);
+    let ready = |pod: &Pod| pod.is_available(0, moment.now);
+    let lost = ready(before) && !after.as_ref().is_some_and(ready);
     // The controllers take a pod away by marking or deleting it; that they call one unready is not their doing, nor that its node went.
     let taken = !moment.scene.nodes.is_stranded(before)
         && moment.actor == Actor::Controllers

@@ -10,8 +10,9 @@ use crate::{
     scene::{Bounds, Change, Deployment},
 };
 
-/// What a paused Deployment was asked for when its controller had seen it.
-type Asked = (usize, Bounds);
+/// What a paused Deployment was asked for when its controller had seen it: how many, within which bounds, and whether under Recreate,
+/// which leaves a surplus that a rolling update takes away.
+type Asked = (usize, Bounds, bool);
 
 /// By uid, the Deployments whose pause has been seen.
 #[derive(Debug, Default)]
@@ -20,7 +21,7 @@ pub(crate) struct Paused {
 }
 
 fn asked(deployment: &Deployment) -> Asked {
-    (deployment.replicas, deployment.bounds)
+    (deployment.replicas, deployment.bounds, deployment.recreate)
 }
 
 impl Checker for Paused {
