@@ -37,6 +37,8 @@ impl fmt::Display for Figure {
         )?;
         write!(f, "  target {:.2} {unit}", self.target)?;
         match self.kubernetes {
+            // Of a rate, more is better.
+            Some(kubernetes) if unit.starts_with("1/") => write!(f, "  Windlass / Kubernetes {:.1}", median / kubernetes),
             Some(kubernetes) if median > 0.0 => write!(f, "  Kubernetes / Windlass {:.1}", kubernetes / median),
             Some(kubernetes) => write!(f, "  Kubernetes {kubernetes} {unit}"),
             None => Ok(()),
