@@ -53,6 +53,8 @@ pub(crate) struct Known {
     pub(crate) active: usize,
     /// Its pods that were available.
     pub(crate) available: usize,
+    /// Its pods that ReplicaSets had been told to give up, and had not yet.
+    pub(crate) told_to_go: usize,
 }
 
 impl Known {
@@ -62,7 +64,8 @@ impl Known {
         let known = quiet.map(|deployment| {
             let uid = deployment.meta.uid.clone();
             let (active, available) = (scene.active(&uid), scene.available(&uid, now));
-            (uid, Self { deployment: deployment.clone(), active, available })
+            let told_to_go = scene.told_to_go(&uid);
+            (uid, Self { deployment: deployment.clone(), active, available, told_to_go })
         });
         known.collect()
     }

@@ -123,6 +123,13 @@ impl Scene {
         self.replica_sets_of(deployment).map(of_set).sum()
     }
 
+    /// Of those, the ones that ReplicaSets have been told to give up, and have not yet.
+    pub(crate) fn told_to_go(&self, deployment: &str) -> usize {
+        let of_set =
+            |set: &ReplicaSet| self.pods_of(&set.meta.uid).filter(|pod| pod.is_active()).count().saturating_sub(set.size);
+        self.replica_sets_of(deployment).map(of_set).sum()
+    }
+
     /// Whether what the controllers have written about a Deployment is the truth: they know of everything that has happened to it.
     pub(crate) fn is_quiet(&self, deployment: &Deployment, now: Timestamp) -> bool {
         let uid = &deployment.meta.uid;

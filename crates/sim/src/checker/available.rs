@@ -4,7 +4,8 @@
 //! bound, except:
 //!
 //! - There cannot be more than there were: a Deployment that grows, or begins, owes its bound only once it has reached it and the
-//!   controllers know ([`Known`]).
+//!   controllers know ([`Known`]). A pod that a ReplicaSet was told to give up when it was not available does not count for that: it may
+//!   become available before it goes.
 //! - A pod that is lost without the controllers' doing (it fails, its node goes silent or is removed, the user deletes it) lowers what
 //!   is asked for by one until the controllers know of it and have made good, whatever else the user asks for meanwhile. So does one
 //!   that is ready, and not yet for long enough: they may take it for available before they hear of its loss.
@@ -21,7 +22,7 @@ use std::collections::BTreeMap;
 use super::{Checker, Moment};
 use crate::{
     actor::Actor,
-    scene::{Change, Deployment, Pod, ReplicaSet, Scene},
+    scene::{Change, Deployment, Pod, Scene},
 };
 
 /// By uid of a Deployment: how many pods are to be available.
@@ -36,8 +37,11 @@ impl Checker for Available {
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {
         let scene = moment.scene;
         for (uid, known) in &moment.known {
-            let least = known.deployment.bounds.least.min(known.available);
-            self.least.insert(uid.clone(), least.saturating_sub(surplus(scene, &known.deployment)));
+            let (bound, surplus) = (known.deployment.bounds.least, surplus(scene, &known.deployment));
+            let reached = bound.min(known.available).saturating_sub(surplus);
+            let reached_to_stay = bound.min(known.available.saturating_sub(known.told_to_go)).saturating_sub(surplus);
+            let least = self.least.entry(uid.clone()).or_default();
+            *least = reached.min(reached_to_stay.max(*least));
             self.lost.remove(uid);
         }
         if let Some(uid) = loser(moment)
@@ -61,7 +65,7 @@ impl Checker for Available {
             let least = self.least.entry(deployment.meta.uid.clone()).or_insert(0);
             *least = set.min(*least);
             if excused {
-                *least = available.saturating_sub(told_to_go(scene, deployment)).min(*least);
+                *least = available.saturating_sub(scene.told_to_go(&deployment.meta.uid)).min(*least);
             }
             if available < *least {
                 return Err(format!("{} has {available} available pods, at least {least} are due", deployment.meta.name));
@@ -74,12 +78,6 @@ impl Checker for Available {
 /// Pods that every ReplicaSet of a paused Deployment gives up its share of.
 fn surplus(scene: &Scene, deployment: &Deployment) -> usize {
     if deployment.paused { scene.active(&deployment.meta.uid).saturating_sub(deployment.bounds.most) } else { 0 }
-}
-
-/// Pods that ReplicaSets have been told to give up, and have not yet.
-fn told_to_go(scene: &Scene, deployment: &Deployment) -> usize {
-    let of_set = |set: &ReplicaSet| scene.pods_of(&set.meta.uid).filter(|pod| pod.is_active()).count().saturating_sub(set.size);
-    scene.replica_sets_of(&deployment.meta.uid).map(of_set).sum()
 }
 
 /// Uid of the Deployment that has just lost a ready pod without the controllers' doing.
