@@ -81,6 +81,11 @@ async fn a_stateful_pod_waits_for_a_claim_that_goes_and_says_so() {
     let claim = json!({"metadata": {"name": "data-db-0", "finalizers": ["example.com/held"]}, "spec": spec});
     let former = machine.create::<PersistentVolumeClaim>(claim).await;
     machine.api::<PersistentVolumeClaim>().delete("data-db-0", &DeleteParams::default()).await.unwrap();
+    // The controllers have seen that it goes: they no longer protect it.
+    let unprotected = |claim: Option<&PersistentVolumeClaim>| {
+        claim.is_some_and(|claim| claim.metadata.finalizers.as_deref() == Some(&["example.com/held".to_owned()]))
+    };
+    machine.until("data-db-0", unprotected).await;
     let template = json!({"metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"name": "db", "image": "v1"}]}});
     machine
         .create::<StatefulSet>(json!({"metadata": {"name": "db"}, "spec": {
