@@ -13,7 +13,10 @@ use windlass_api::{
     selector::Selector,
 };
 
-use crate::{claim, owner, template};
+use crate::{
+    claim::{self, Claim},
+    owner, template,
+};
 
 /// Label that upstream's history puts on every revision it makes for a StatefulSet.
 pub const LABEL_HASH: &str = "controller.kubernetes.io/hash";
@@ -80,15 +83,18 @@ impl History {
         collision_count: Option<i32>,
         hash_label: &str,
     ) -> Self {
-        let (mut revisions, changes) = claim::sort_out::<K, _>(owner_meta, wanted, all, |_| true);
-        let mut handed_over = Vec::new();
-        for change in changes {
-            let mut revision = ControllerRevision::clone(&change.object);
-            revision.metadata.owner_references = Some(change.owners);
-            if change.adopted {
-                revisions.push(Arc::new(revision.clone()));
+        let (mut revisions, mut adopted) = (Vec::new(), BTreeSet::new());
+        for revision in all {
+            // A revision stays its owner's whatever becomes of its labels, as upstream.
+            if owner::is_controlled_by(&revision.metadata, owner::uid(owner_meta)) {
+                revisions.push(Arc::clone(revision));
+            } else if claim::claim(owner_meta, wanted, &revision.metadata) == Claim::Adopt {
+                let mut revision = ControllerRevision::clone(revision);
+                let owners = revision.metadata.owner_references.get_or_insert_default();
+                owners.push(owner::controller_reference::<K>(owner_meta));
+                adopted.insert(name(&revision).to_owned());
+                revisions.push(Arc::new(revision));
             }
-            handed_over.push(revision);
         }
         revisions.sort_by(|a, b| (a.revision, name(a)).cmp(&(b.revision, name(b))));
         let next = revisions.last().map_or(1, |last| last.revision + 1);
@@ -103,7 +109,7 @@ impl History {
                 newest.revision = if is_last { found.revision } else { next };
                 // `kubectl rollout history` reads the change cause from here.
                 newest.metadata.annotations = annotations.or(newest.metadata.annotations);
-                let changed = newest != **found || handed_over.iter().any(|revision| name(revision) == name(found));
+                let changed = newest != **found || adopted.contains(name(found));
                 let made = changed.then(|| Action::Update(Box::new(newest.clone())));
                 (newest, made)
             }
@@ -112,8 +118,8 @@ impl History {
                 (newest.clone(), Some(Action::Create(Box::new(newest))))
             }
         };
-        handed_over.retain(|revision| name(revision) != name(&newest));
-        let mut actions: Vec<_> = handed_over.into_iter().map(|revision| Action::Update(Box::new(revision))).collect();
+        let others = revisions.iter().filter(|revision| name(revision) != name(&newest) && adopted.contains(name(revision)));
+        let mut actions: Vec<_> = others.map(|revision| Action::Update(Box::new(ControllerRevision::clone(revision)))).collect();
         actions.extend(made);
         let owner_goes = owner_meta.deletion_timestamp.is_some();
         if owner_goes {
@@ -234,6 +240,13 @@ mod tests {
         let back = history("b", &[orphan(&a), orphan(&b), Arc::new(of_another)]);
         assert_eq!(back.newest, b);
         assert_eq!(back.actions, [Action::Update(Box::new(a)), Action::Update(Box::new(b))]);
+    }
+
+    #[test]
+    fn a_revision_that_lost_its_labels_is_neither_let_go_nor_made_again() {
+        let mut a = history("a", &[]).newest;
+        a.metadata.labels = None;
+        assert_eq!(history("a", &[Arc::new(a)]).actions, []);
     }
 
     #[test]
