@@ -59,6 +59,10 @@ async fn furnish(context: &Context, key: &Key) -> Result<Next, Error> {
             if error.is_namespace_terminating() {
                 return Ok(Next::Wait);
             }
+            // Perhaps ours, and not seen yet: whose it is is decided when it is.
+            if error.is_already_exists() {
+                return Ok(Next::Failed);
+            }
             tell(own.refused(&error.to_string()));
             return Err(error);
         }
