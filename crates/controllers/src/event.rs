@@ -261,6 +261,19 @@ mod tests {
     }
 
     #[test]
+    fn moments_of_one_instant_differ_and_a_clock_that_is_set_back_is_followed() {
+        let now = Arc::new(Mutex::new(Timestamp::from_second(1_000).unwrap()));
+        let clock = Arc::clone(&now);
+        let recorder =
+            Recorder { told: mpsc::channel(1).0, clock: Arc::new(move || *clock.lock().unwrap()), latest: Arc::default() };
+        let moment = || recorder.moment().0.as_nanosecond();
+        let first = moment();
+        assert_eq!([moment(), moment()], [first + 1, first + 2]);
+        *now.lock().unwrap() = Timestamp::from_second(500).unwrap();
+        assert_eq!(moment(), 500_000_000_000);
+    }
+
+    #[test]
     fn the_same_text_is_counted() {
         let mut memory = Memory::default();
         let counts: Vec<i32> = (0..3).map(|second| memory.admit(&told("a", second)).unwrap().count).collect();
