@@ -5,7 +5,8 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use http::Method;
 use jiff::Timestamp;
-use kube::Client;
+use k8s_openapi::api::core::v1::Node;
+use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use super::Clock;
@@ -61,6 +62,10 @@ async fn post(client: &Client, name: &str, now: Timestamp) -> Result<(), api::Er
         Err(error) if !error.is_conflict() => return Err(error),
         _ => {}
     }
+    post_status(client, name, now).await
+}
+
+async fn post_status(client: &Client, name: &str, now: Timestamp) -> Result<(), api::Error> {
     let status = json!({ "status": status(name, api::seconds(now)) });
     api::send(client, Method::PATCH, &format!("/api/v1/nodes/{name}/status"), api::STRATEGIC, &status).await
 }
@@ -68,6 +73,15 @@ async fn post(client: &Client, name: &str, now: Timestamp) -> Result<(), api::Er
 async fn renew(client: &Client, name: &str, now: Timestamp) {
     if let Err(error) = lease::renew(client, name, None, now).await {
         tracing::debug!(%error, name, "renewing the lease of a hollow node");
+    }
+    // As a kubelet does: who took the node for dead, since its leases came late, is told otherwise.
+    let Ok(Some(node)) = Api::<Node>::all(client.clone()).get_opt(name).await else { return };
+    let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
+    if conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True") {
+        return;
+    }
+    if let Err(error) = post_status(client, name, now).await {
+        tracing::debug!(%error, name, "posting the status of a hollow node");
     }
 }
 
