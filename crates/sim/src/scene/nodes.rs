@@ -49,6 +49,11 @@ impl Nodes {
         self.there.len()
     }
 
+    /// One that was removed and is not back.
+    pub(crate) fn away(&self) -> Option<&str> {
+        self.lost.iter().map(String::as_str).find(|name| !self.there.contains_key(*name))
+    }
+
     /// Names of those that take pods.
     pub(crate) fn takers(&self) -> impl Iterator<Item = &str> {
         self.there.iter().filter(|(_, takes)| **takes).map(|(name, _)| name.as_str())

@@ -7,6 +7,9 @@ use crate::scene::{Deployment, Pod, Scene, Set};
 
 /// What is not yet as it was asked for.
 pub(super) fn fault(scene: &Scene, now: Timestamp) -> Option<String> {
+    if let Some(node) = scene.nodes.away() {
+        return Some(format!("{node} is not back"));
+    }
     let stray =
         scene.pods.values().find(|pod| !pod.finished && scene.deployment_of(pod).is_none() && scene.set_of(pod).is_none());
     if let Some(pod) = stray {
