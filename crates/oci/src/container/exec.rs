@@ -11,7 +11,11 @@ use std::{
     time::Duration,
 };
 
-use nix::{fcntl::OFlag, unistd::pipe2};
+use nix::{
+    errno::Errno,
+    fcntl::OFlag,
+    unistd::{self, pipe2},
+};
 use tokio::{
     io::AsyncReadExt as _,
     net::{UnixStream, unix::pipe},
@@ -164,12 +168,13 @@ async fn collect(socket: StdUnixStream, output: OwnedFd) -> io::Result<(Vec<u8>,
             },
         }
     }
+    // From the kernel itself: the runtime may not have heard yet that there is something to read, and says that there is nothing.
     while open {
-        match output_pipe.try_read(&mut chunk) {
-            Ok(0) => open = false,
+        match unistd::read(&output_pipe, &mut chunk) {
+            Ok(0) | Err(Errno::EAGAIN) => open = false,
             Ok(read) => keep(&mut output, &chunk[..read]),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => open = false,
-            Err(error) => return Err(error),
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
     Ok((outcome, output))
