@@ -105,7 +105,8 @@ impl History {
         let (newest, made) = match revisions.iter().rev().find(same) {
             Some(found) => {
                 let mut newest = ControllerRevision::clone(found);
-                let is_last = found.revision + 1 == next;
+                // Two can have the last number: who made the second had not seen the first.
+                let is_last = revisions.iter().all(|other| other.revision < found.revision || name(other) == name(found));
                 newest.revision = if is_last { found.revision } else { next };
                 // `kubectl rollout history` reads the change cause from here.
                 newest.metadata.annotations = annotations.or(newest.metadata.annotations);
@@ -229,6 +230,16 @@ mod tests {
         let again = history("a", &[a.clone(), b]);
         assert_eq!((name(&again.newest), again.newest.revision), (name(&a), 3));
         assert!(matches!(&again.actions[..], [Action::Update(_)]));
+    }
+
+    #[test]
+    fn of_two_revisions_with_the_last_number_the_newest_gets_the_next() {
+        let a = Arc::new(history("a", &[]).newest);
+        let b = Arc::new(history("b", &[]).newest);
+        for (image, of_it) in [("a", &a), ("b", &b)] {
+            let history = history(image, &[a.clone(), b.clone()]);
+            assert_eq!((name(&history.newest), history.newest.revision), (name(of_it), 2));
+        }
     }
 
     #[test]
