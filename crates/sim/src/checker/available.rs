@@ -9,9 +9,10 @@
 //! - A pod that is lost without the controllers' doing (it fails, its node goes silent or is removed, the user deletes it) lowers what
 //!   is asked for by one until the controllers know of it and have made good, whatever else the user asks for meanwhile. So does one
 //!   that is ready, and not yet for long enough: they may take it for available before they hear of its loss.
-//! - When the user lowers the bound it is lower at once. When the user scales down in the middle of a rollout, every ReplicaSet
-//!   gives up its share, whether its pods are available or not, as upstream has it: so many fewer are asked for until the
-//!   controllers know of everything again. So it does when a Deployment is paused while it has more pods than it may have.
+//! - When the user lowers the bound it is lower at once. When the user scales in the middle of a rollout, or of one that is yet to
+//!   begin, to fewer pods than there may be or are, every ReplicaSet gives up its share, whether its pods are available or not, as
+//!   upstream has it: so many fewer are asked for until the controllers know of everything again. So it does when a Deployment is
+//!   paused while it has more pods than it may have.
 //! - When a longer `minReadySeconds` makes pods unavailable, they were not taken away, and ReplicaSets that were told to shrink before
 //!   it still do. Under Recreate nothing is asked for.
 //!
@@ -52,9 +53,11 @@ impl Checker for Available {
         }
         if let Change::Deployment(Some(before), Some(after)) = moment.change
             && let Some(least) = self.least.get_mut(&after.meta.uid)
-            && scene.replica_sets_of(&after.meta.uid).filter(|set| set.size > 0).count() > 1
+            && (!before.is_observed() || scene.replica_sets_of(&after.meta.uid).filter(|set| set.size > 0).count() > 1)
         {
-            *least = least.saturating_sub(before.bounds.most.saturating_sub(after.bounds.most).max(surplus(scene, after)));
+            let fewer = before.bounds.most.saturating_sub(after.bounds.most);
+            let crowd = if before.replicas == after.replicas { surplus(scene, after) } else { beyond(scene, after) };
+            *least = least.saturating_sub(fewer.max(crowd));
         }
         let excused = matches!(moment.change, Change::ReplicaSet(Some(before), Some(after))
             if before.min_ready_seconds != after.min_ready_seconds || before.meta.controller != after.meta.controller);
@@ -77,7 +80,12 @@ impl Checker for Available {
 
 /// Pods that every ReplicaSet of a paused Deployment gives up its share of.
 fn surplus(scene: &Scene, deployment: &Deployment) -> usize {
-    if deployment.paused { scene.active(&deployment.meta.uid).saturating_sub(deployment.bounds.most) } else { 0 }
+    if deployment.paused { beyond(scene, deployment) } else { 0 }
+}
+
+/// Pods beyond the most that there may be.
+fn beyond(scene: &Scene, deployment: &Deployment) -> usize {
+    scene.active(&deployment.meta.uid).saturating_sub(deployment.bounds.most)
 }
 
 /// Uid of the Deployment that has just lost a ready pod without the controllers' doing.
