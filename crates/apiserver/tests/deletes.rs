@@ -115,3 +115,19 @@ async fn a_running_pod_has_its_grace() {
     assert_eq!(delete(&router, &format!("{path}?gracePeriodSeconds=0")).await.body["kind"], "Pod");
     assert_eq!(get(&router, path).await.code, 404);
 }
+
+#[tokio::test]
+async fn no_pod_gets_a_node_for_a_claim_that_goes() {
+    let router = server().await.in_process("test");
+    let claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+    let spec = json!({ "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } });
+    send(&router, Method::POST, claims, &json!({ "metadata": { "name": "data" }, "spec": spec })).await;
+    let mut pod = support::pod("a");
+    pod["spec"]["volumes"] = json!([{ "name": "data", "persistentVolumeClaim": { "claimName": "data" } }]);
+    assert_eq!(send(&router, Method::POST, "/api/v1/namespaces/default/pods", &pod).await.code, 201);
+    assert!(delete(&router, &format!("{claims}/data")).await.body["metadata"]["deletionTimestamp"].is_string());
+    let binding = json!({ "metadata": { "name": "a" }, "target": { "name": "node-1" } });
+    let bound = send(&router, Method::POST, "/api/v1/namespaces/default/pods/a/binding", &binding).await;
+    expect![[r#"Operation cannot be fulfilled on pods "a": persistentvolumeclaim "data" is being deleted"#]]
+        .assert_eq(bound.body["message"].as_str().unwrap());
+}

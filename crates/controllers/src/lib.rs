@@ -18,6 +18,7 @@ mod event;
 mod eviction;
 mod garbage;
 mod history;
+mod list;
 mod marks;
 mod namespace;
 mod node_lifecycle;

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use k8s_openapi::{
-    api::core::v1::Namespace,
-    apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta},
-};
+use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde::Deserialize;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +17,7 @@ use crate::{
     cache::Key,
     context::{Context, settle},
     garbage::collection,
+    list::Page,
     marks::{Mark, Marks},
     queue::{Next, Queue},
 };
@@ -30,14 +28,6 @@ const PARALLEL: usize = 4;
 const PAUSE: Duration = Duration::from_millis(200);
 /// Objects a look: more than these are deleted all the same, and counted by the next look.
 const LOOK: usize = 500;
-
-#[derive(Deserialize)]
-struct Page {
-    #[serde(default)]
-    metadata: ListMeta,
-    #[serde(default)]
-    items: Vec<Item>,
-}
 
 #[derive(Deserialize)]
 struct Item {
@@ -143,7 +133,7 @@ impl Loop {
     async fn look(&self, namespace: &str, kind: &'static Kind) -> Result<Remaining, Error> {
         let path = format!("{}?limit={LOOK}", collection(kind, namespace));
         let accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
-        let page: Page = api::get(&self.context.client, &path, accept).await?;
+        let page: Page<Item> = api::get(&self.context.client, &path, accept).await?;
         let mut finalizers: BTreeMap<String, usize> = BTreeMap::new();
         for finalizer in page.items.iter().flat_map(|item| item.metadata.finalizers.iter().flatten()) {
             *finalizers.entry(finalizer.clone()).or_default() += 1;

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ResourceQuota, ResourceQuotaStatus};
-use serde::Deserialize;
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -21,15 +20,13 @@ use crate::{
     cache::{Cache, Index, Key, Object, key_of},
     context::{Context, settle},
     garbage::collection,
+    list::{self, Page},
     marks::{Mark, Marks},
     queue::{Next, Queue},
 };
 
 /// Quotas worked on at once.
 const PARALLEL: usize = 4;
-/// Objects read at once: a page of the largest pods fits into an answer.
-const PAGE: usize = 200;
-const JSON: &str = "application/json";
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 
 struct Loop {
@@ -100,21 +97,6 @@ fn to_value<K: serde::Serialize>(object: &K) -> Value {
     serde_json::to_value(object).unwrap_or_default()
 }
 
-/// A page of a list.
-#[derive(Deserialize)]
-struct Listed {
-    metadata: ListedMeta,
-    items: Vec<Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ListedMeta {
-    remaining_item_count: Option<usize>,
-    #[serde(rename = "continue")]
-    next: Option<String>,
-}
-
 impl Loop {
     async fn pass(&self, key: &Key) -> Result<Next, Error> {
         let context = &self.context;
@@ -129,7 +111,7 @@ impl Loop {
         let (looked_into, counted) = quota::concerned(&quota);
         let (mut objects, mut counts) = (Vec::new(), Vec::new());
         for kind in looked_into {
-            objects.push((kind, self.list(kind, namespace).await?));
+            objects.push((kind, list::all(&context.client, &collection(kind, namespace)).await?));
         }
         for kind in counted {
             counts.push((kind, self.count(kind, namespace).await?));
@@ -140,22 +122,10 @@ impl Loop {
         outcome.map(|()| Next::Wait)
     }
 
-    /// Every object of a kind, as the store has them: the caches of quiet kinds may be a minute behind.
-    async fn list(&self, kind: &Kind, namespace: &str) -> Result<Vec<Value>, Error> {
-        let path = collection(kind, namespace);
-        let mut listed: Listed = api::get(&self.context.client, &format!("{path}?limit={PAGE}"), JSON).await?;
-        let mut objects = listed.items;
-        while let Some(token) = listed.metadata.next {
-            listed = api::get(&self.context.client, &format!("{path}?limit={PAGE}&continue={token}"), JSON).await?;
-            objects.extend(listed.items);
-        }
-        Ok(objects)
-    }
-
     async fn count(&self, kind: &Kind, namespace: &str) -> Result<usize, Error> {
         let path = format!("{}?limit=1", collection(kind, namespace));
-        let listed: Listed = api::get(&self.context.client, &path, METADATA_ONLY).await?;
-        Ok(listed.items.len() + listed.metadata.remaining_item_count.unwrap_or(0))
+        let listed: Page<Value> = api::get(&self.context.client, &path, METADATA_ONLY).await?;
+        Ok(listed.items.len() + usize::try_from(listed.metadata.remaining_item_count.unwrap_or(0)).unwrap_or(0))
     }
 
     async fn write_status(&self, quota: &ResourceQuota, status: ResourceQuotaStatus, mark: &mut Mark) -> Result<(), Error> {

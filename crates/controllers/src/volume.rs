@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use windlass_planner::{
     note::Note,
     owner,
-    volume::{self, Action, Plan, Snapshot},
+    volume::{self, Action, Plan, Reason, Snapshot},
 };
 
 use crate::{
     api::{self, Deletion, Error},
     cache::{Index, Key, key, key_of},
     context::{Context, settle},
+    list,
     marks::Marks,
     queue::{Next, Queue},
 };
@@ -106,13 +107,27 @@ impl Loop {
         let directory = &context.options.volumes_directory;
         let snapshot = Snapshot { volumes: &volumes, claims: &claims, classes: &classes, pods: &pods, nodes: &nodes, directory };
         let plan = match work {
-            Work::Claim(key) => context.claims.get(key).map(|claim| (volume::plan_claim(&claim, &snapshot), Some(claim))),
+            Work::Claim(key) => match context.claims.get(key) {
+                Some(claim) => Some((self.plan_claim(&claim, &snapshot).await?, Some(claim))),
+                None => None,
+            },
             Work::Volume(key) => context.volumes.get(key).map(|volume| (volume::plan_volume(&volume, &snapshot), None)),
         };
         let Some((plan, claim)) = plan else { return Ok(Next::Wait) };
         let outcome = self.apply(plan, claim.as_deref(), &mut mark).await;
         self.marks.set(&shared, mark);
         outcome
+    }
+
+    /// A claim is let go only after asking who uses it: its data goes along, and the view may not know yet that a pod has a node.
+    async fn plan_claim(&self, claim: &Arc<PersistentVolumeClaim>, snapshot: &Snapshot<'_>) -> Result<Plan, Error> {
+        let plan = volume::plan_claim(claim, snapshot);
+        if !matches!(plan.step, Some((_, Reason::Unused))) {
+            return Ok(plan);
+        }
+        let pods = api::collection::<Pod>(claim.metadata.namespace.as_deref());
+        let pods: Vec<Arc<Pod>> = list::all(&self.context.client, &pods).await?;
+        Ok(volume::plan_claim(claim, &Snapshot { pods: &pods, ..*snapshot }))
     }
 
     async fn apply(&self, plan: Plan, claim: Option<&PersistentVolumeClaim>, mark: &mut Mark) -> Result<Next, Error> {

@@ -1,7 +1,7 @@
 //! `pods/binding`: the scheduler's word.
 
 use serde_json::{Value, json};
-use windlass_api::status::Status;
+use windlass_api::{kind, status::Status};
 
 use crate::{
     body::Gvk,
@@ -9,6 +9,7 @@ use crate::{
     fields::{self, Books},
     metadata, negotiate,
     query::{FieldValidation, bad_request},
+    registry::record,
     reply::{self, Response},
     verb::change::{Change, Surface},
 };
@@ -28,6 +29,7 @@ pub(crate) async fn bind(call: &Call, binding: &Value) -> Result<Response, Statu
     if node.is_empty() {
         return Err(bad_request("target.name: Required value"));
     }
+    check_claims(call).await?;
     let uid = metadata::text(binding, "uid").to_owned();
     let now = metadata::timestamp(call.now);
     let change = Change { call, surface: Surface::Own, books: Books::AsTheyAre, dry_run, unconditional: true };
@@ -57,6 +59,22 @@ pub(crate) async fn bind(call: &Call, binding: &Value) -> Result<Response, Statu
     change.apply(&mut edit).await?;
     let status = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 });
     Ok(reply::value(201, &status, call.format.media))
+}
+
+/// A pod with a node keeps its claims, one without a node keeps none. So none may get its node for a claim that goes already, which
+/// a scheduler may not have seen: the claim, or the pod that waits for it, would wait for ever.
+async fn check_claims(call: &Call) -> Result<(), Status> {
+    let registry = &call.server.registry;
+    let pod = record::decode(&registry.get(call.kind, &call.namespace, &call.name).await?)?;
+    let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
+    for name in volumes.filter_map(|volume| volume["persistentVolumeClaim"]["claimName"].as_str()) {
+        let Some(claim) = registry.find(&kind::core::PERSISTENT_VOLUME_CLAIM, &call.namespace, name).await? else { continue };
+        if metadata::is_deleting(&record::decode(&claim)?) {
+            let why = format!("persistentvolumeclaim {name:?} is being deleted");
+            return Err(Status::conflict(call.kind.resource(), &call.name, &why));
+        }
+    }
+    Ok(())
 }
 
 fn copy_annotations(pod: &mut Value, binding: &Value) {

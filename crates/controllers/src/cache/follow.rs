@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use http::{Request, header::ACCEPT};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::{Client, api::WatchEvent};
-use serde::Deserialize;
 
 use super::Object;
-use crate::api::{self, Error};
+use crate::{
+    api::{self, Error},
+    list::Page,
+};
 
 /// Objects a page of a list: about 2 MB of pods, so that neither side holds much at once.
 const PAGE_OBJECTS: usize = 500;
@@ -41,13 +42,6 @@ pub(crate) enum Update<T> {
     Gone { object: T, revision: u64 },
     /// Nothing up to here concerns us.
     Bookmark { revision: u64 },
-}
-
-#[derive(Deserialize)]
-struct Page<T> {
-    metadata: ListMeta,
-    #[serde(default = "Vec::new")]
-    items: Vec<T>,
 }
 
 /// Tells `sink` what is there and then of every change, for ever.
@@ -99,9 +93,10 @@ async fn list<T: Object>(source: &Source) -> Result<(Vec<T>, String), Error> {
     loop {
         let query = format!("{}?limit={PAGE_OBJECTS}{}{token}", source.path, source.fields());
         let page: Page<T> = api::get(&source.client, &query, source.accept(true)).await?;
+        let next = page.next();
         objects.extend(page.items);
-        match page.metadata.continue_.filter(|next| !next.is_empty()) {
-            Some(next) => token = format!("&continue={next}"),
+        match next {
+            Some(next) => token = next,
             None => return Ok((objects, page.metadata.resource_version.unwrap_or_default())),
         }
     }

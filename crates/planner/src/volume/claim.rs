@@ -134,12 +134,13 @@ fn uses(pod: &Pod, claim: &ObjectMeta) -> bool {
     !replica::is_finished(pod) && super::claims_of(pod).any(|(name, own)| name == owner::name(claim) && is_meant(own))
 }
 
+/// Only a pod with a node keeps its claim: the scheduler gives none to one whose claim goes, which would wait for itself for ever.
 fn release(claim: &PersistentVolumeClaim, used_by: &[&Arc<Pod>]) -> Plan {
     let finalizers = claim.metadata.finalizers.clone().unwrap_or_default();
     if !finalizers.iter().any(|finalizer| finalizer == PROTECTION) {
         return Plan::default();
     }
-    if !used_by.is_empty() {
+    if used_by.iter().any(|pod| replica::node_name(pod).is_some()) {
         return Plan::wait(WaitingOn::Consumers, None);
     }
     let mut free = claim.clone();

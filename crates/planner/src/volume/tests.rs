@@ -156,6 +156,7 @@ fn a_directory_is_made_on_the_node_of_the_first_consumer_and_goes_with_the_claim
 
     // Deleted while in use: it stays until the pod is gone.
     world.claims = vec![deleted(&*world.claims[0])];
+    world.pods = vec![consumer(Some("n1"))];
     assert_eq!(world.settle(), "");
     world.pods.clear();
     assert_eq!(world.settle(), "Unused Released Reclaim Unused");
@@ -164,10 +165,16 @@ fn a_directory_is_made_on_the_node_of_the_first_consumer_and_goes_with_the_claim
 }
 
 #[test]
+fn a_pod_without_a_node_keeps_no_claim() {
+    let mut world = World { claims: vec![deleted(&*claim("local", "1Gi"))], pods: vec![consumer(None)], ..World::default() };
+    assert_eq!(world.settle(), "Unused");
+}
+
+#[test]
 fn a_claim_that_only_has_the_name_of_a_pods_own_is_not_kept_by_that_pod() {
     let mut foreign = PersistentVolumeClaim::clone(&deleted(&*claim("local", "1Gi")));
     foreign.metadata.name = Some("db-0-work".to_owned());
-    let mut pod = Pod::clone(&consumer(None));
+    let mut pod = Pod::clone(&consumer(Some("n1")));
     let own = json!([{ "name": "work", "ephemeral": {} }]);
     pod.spec.as_mut().unwrap().volumes = serde_json::from_value(own).unwrap();
     let mut world = World { claims: vec![Arc::new(foreign)], pods: vec![Arc::new(pod)], ..World::default() };
