@@ -159,6 +159,9 @@ fn attempt(
         .map(|place| owners.swap_remove(place));
     let mut fields = types::to_set(message, config);
     fields.remove_below(&[reset_field(writer.subresource)]);
+    if writer.subresource == "status" && config["kind"] == "Deployment" {
+        fields.remove_below(&["f:metadata", "f:labels"]);
+    }
 
     let mut merged = merge::merge(Ty::Message(message), old, config);
     if let Some(last) = &last {

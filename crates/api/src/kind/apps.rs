@@ -41,6 +41,7 @@ pub const DEPLOYMENT: Kind = Kind {
     subresources: &[Subresource::Scale, Subresource::Status],
     generation: Generation::SpecAndAnnotations,
     initial: prepare::empty_status,
+    keep_status: |new, old| prepare::carry_over_metadata(new, old, "labels"),
     columns: columns::workload::DEPLOYMENT,
     row: columns::workload::deployment,
     ..WORKLOAD

@@ -159,7 +159,7 @@ pub const POD: Kind = Kind {
         at("status.nominatedNodeName", &["/status/nominatedNodeName"]),
     ],
     initial: new_pod,
-    keep_status: keep_qos_class,
+    keep_status: keep_owners_and_qos_class,
     columns: columns::pod::COLUMNS,
     row: columns::pod::row,
     ..BASE
@@ -258,7 +258,8 @@ fn new_pod(object: &mut Value) {
 }
 
 /// The class was settled when the pod was made; a kubelet that leaves it out does not mean to change it.
-fn keep_qos_class(new: &mut Value, old: &Value) {
+fn keep_owners_and_qos_class(new: &mut Value, old: &Value) {
+    prepare::carry_over_metadata(new, old, "ownerReferences");
     if let Some(status) = prepare::inside(new, "status")
         && status.get("qosClass").is_none_or(|class| class.as_str().is_none_or(str::is_empty))
         && let Some(class) = old["status"].get("qosClass")

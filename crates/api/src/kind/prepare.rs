@@ -47,12 +47,12 @@ impl Kind {
     }
 
     /// Readies a write to `/status` before it is validated: everything but status and metadata stays as it was, and of the
-    /// metadata what decides about ownership and deletion.
+    /// metadata what decides about deletion.
     pub fn prepare_status(&self, new: &mut Value, old: &Value) {
         let (Some(fields), Some(before)) = (new.as_object_mut(), old.as_object()) else { return };
         let status = fields.remove("status");
         let mut metadata = fields.remove("metadata").unwrap_or_else(|| json!({}));
-        for key in ["generation", "ownerReferences", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+        for key in ["generation", "deletionTimestamp", "deletionGracePeriodSeconds"] {
             carry_over(&mut metadata, &old["metadata"], key);
         }
         *fields = before.clone();
@@ -93,6 +93,11 @@ pub(super) fn carry_over(new: &mut Value, old: &Value, key: &str) {
         Some(value) => fields.insert(key.to_owned(), value.clone()),
         None => fields.remove(key),
     };
+}
+
+/// The same for a field of the metadata.
+pub(super) fn carry_over_metadata(new: &mut Value, old: &Value, key: &str) {
+    carry_over(&mut new["metadata"], &old["metadata"], key);
 }
 
 /// Whether two objects ask for the same: equal in everything but identity, metadata and status.

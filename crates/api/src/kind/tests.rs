@@ -167,13 +167,14 @@ fn a_status_write_changes_nothing_else() {
         json!({ "kind": "Deployment", "metadata": { "name": "web", "generation": 2 }, "spec": { "replicas": 1 }, "status": {} });
     let mut new = json!({
         "kind": "Deployment",
-        "metadata": { "name": "web", "generation": 7, "labels": { "a": "1" }, "ownerReferences": [{}] },
+        "metadata": { "name": "web", "generation": 7, "annotations": { "a": "1" }, "ownerReferences": [{}] },
         "spec": { "replicas": 9 }, "status": { "replicas": 1 },
     });
     apps::DEPLOYMENT.prepare_status(&mut new, &old);
     assert_eq!(new["spec"], old["spec"]);
     assert_eq!(new["status"], json!({ "replicas": 1 }));
-    assert_eq!(new["metadata"], json!({ "name": "web", "generation": 2, "labels": { "a": "1" } }));
+    let metadata = json!({ "name": "web", "generation": 2, "annotations": { "a": "1" }, "ownerReferences": [{}] });
+    assert_eq!(new["metadata"], metadata);
 }
 
 #[test]
