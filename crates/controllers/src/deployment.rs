@@ -133,7 +133,10 @@ impl Loop {
         for step in plan.steps {
             self.take(deployment, step, mark).await?;
         }
-        if deployment.status.as_ref() != Some(&plan.status) || plan.revision.is_some() {
+        if let Some(rewrite) = plan.rewrite {
+            mark.own(&api::replace(&self.context.client, &*rewrite.deployment).await?);
+            self.tell(deployment, rewrite.note);
+        } else if deployment.status.as_ref() != Some(&plan.status) || plan.revision.is_some() {
             self.write_status(deployment, plan.revision, plan.status, mark).await?;
         }
         Ok(self.context.wake(plan.wake_at))

@@ -7,6 +7,7 @@
 mod member;
 mod recreate;
 mod revision;
+mod rollback;
 mod rolling;
 mod scale;
 mod settings;
@@ -128,11 +129,22 @@ pub struct Step {
     pub note: Option<Note>,
 }
 
+/// Another spec for the Deployment itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rewrite {
+    /// Whole, with the resourceVersion that it was decided on.
+    pub deployment: Box<Deployment>,
+    /// What to say once it is written.
+    pub note: Note,
+}
+
 /// What the Deployment does next.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// In order; the first failure ends the pass.
     pub steps: Vec<Step>,
+    /// What becomes of the Deployment itself after the steps, if its annotations ask for a rollback. Then nothing else is written.
+    pub rewrite: Option<Rewrite>,
     /// Value of the revision annotation of the Deployment, if it has to change.
     pub revision: Option<String>,
     /// The status to have after the steps; equal to the present one if nothing changed.
@@ -172,6 +184,11 @@ pub fn plan(snapshot: &Snapshot<'_>, now: Timestamp) -> Plan {
         rollout.waiting.push(WaitingOn::Paused);
         return rollout.finish(Progress::Counted);
     }
+    if let Some(wanted) = rollback::asked(deployment) {
+        rollout.sync_revision(true);
+        rollout.roll_back(wanted);
+        return rollout.finish(Progress::Untouched);
+    }
     if rollout.is_scaling_event() {
         rollout.sync_revision(false);
         if rollout.scale(snapshot.running_pods) {
@@ -197,6 +214,7 @@ struct Rollout<'a> {
     /// The others that it owns, oldest first.
     old: Vec<Member>,
     status: DeploymentStatus,
+    rewrite: Option<Rewrite>,
     revision: Option<String>,
     waiting: Vec<WaitingOn>,
     notes: Vec<Note>,
@@ -212,6 +230,7 @@ impl<'a> Rollout<'a> {
             new: None,
             old: Vec::new(),
             status: deployment.status.clone().unwrap_or_default(),
+            rewrite: None,
             revision: None,
             waiting: Vec::new(),
             notes: Vec::new(),
@@ -248,6 +267,7 @@ impl<'a> Rollout<'a> {
         let new = self.new.take().into_iter();
         steps.extend(new.chain(std::mem::take(&mut self.old)).filter_map(Member::into_step));
         steps.append(&mut self.pruned);
-        Plan { steps, revision: self.revision, status: self.status, waiting: self.waiting, wake_at, notes: self.notes }
+        let Self { rewrite, revision, status, waiting, notes, .. } = self;
+        Plan { steps, rewrite, revision, status, waiting, wake_at, notes }
     }
 }

@@ -20,14 +20,16 @@ const REVISION_HISTORY_CHARS: usize = 2000;
 /// Longest name that leaves room for a pod's suffix: 63 less a dash and five letters would do, names may have 253.
 const NAME_CHARS: usize = 253;
 
-/// What a Deployment's annotations are not copied from to its ReplicaSets.
-const OWN_ANNOTATIONS: [&str; 6] = [
+/// Annotation that asks for a rollback.
+pub(super) const ROLLBACK_TO: &str = "deprecated.deployment.rollback.to";
+/// Annotations that a Deployment and its ReplicaSets have each for themselves.
+pub(super) const OWN_ANNOTATIONS: [&str; 6] = [
     ANNOTATION_LAST_APPLIED,
     ANNOTATION_REVISION,
     ANNOTATION_REVISION_HISTORY,
     ANNOTATION_DESIRED_REPLICAS,
     ANNOTATION_MAX_REPLICAS,
-    "deprecated.deployment.rollback.to",
+    ROLLBACK_TO,
 ];
 
 /// Revision of a Deployment or ReplicaSet; 0 if it has none.
@@ -65,7 +67,7 @@ impl Rollout<'_> {
     pub(super) fn create_replica_set(&mut self) {
         let revision = self.next_revision(0);
         let mut replica_set = new_replica_set(self.deployment);
-        for (key, value) in copied_annotations(self.deployment) {
+        for (key, value) in copied(&self.deployment.metadata) {
             replica_set.metadata.annotations.get_or_insert_default().insert(key, value);
         }
         let annotations = replica_set.metadata.annotations.get_or_insert_default();
@@ -112,15 +114,15 @@ impl Rollout<'_> {
     }
 }
 
-/// The Deployment's annotations that its ReplicaSets carry too.
-fn copied_annotations(deployment: &Deployment) -> BTreeMap<String, String> {
-    let all = deployment.metadata.annotations.clone().unwrap_or_default();
+/// The annotations that a Deployment and its ReplicaSets have in common.
+pub(super) fn copied(meta: &ObjectMeta) -> BTreeMap<String, String> {
+    let all = meta.annotations.clone().unwrap_or_default();
     all.into_iter().filter(|(key, _)| !OWN_ANNOTATIONS.contains(&key.as_str())).collect()
 }
 
 /// Gives a ReplicaSet that is (again) the new one the next revision, the Deployment's annotations and minReadySeconds.
 fn annotate(deployment: &Deployment, member: &mut Member, next: i64) {
-    for (key, value) in copied_annotations(deployment) {
+    for (key, value) in copied(&deployment.metadata) {
         if owner::annotation(&member.object().metadata, &key) != Some(&value) {
             member.edit(Reason::Annotate).metadata.annotations.get_or_insert_default().insert(key, value);
         }

@@ -2,6 +2,7 @@
 
 mod found;
 mod model;
+mod rollback;
 mod snapshots;
 mod upstream;
 mod walk;

@@ -105,6 +105,12 @@ impl World {
                 }
             }
         }
+        if let Some(rewrite) = plan.rewrite {
+            self.deployment = *rewrite.deployment;
+            self.notes.push(rewrite.note);
+            self.changed();
+            return true;
+        }
         self.deployment.status = Some(plan.status);
         if let Some(revision) = plan.revision {
             let annotations = self.deployment.metadata.annotations.get_or_insert_default();
