@@ -35,6 +35,9 @@ use crate::{
 /// Name of the ConfigMap that holds the certificate of the cluster's authority in every namespace.
 pub(crate) const ROOT_CA_CONFIG_MAP: &str = "kube-root-ca.crt";
 
+/// A generated name fits a label of 63 characters, its five random ones included.
+const MAX_GENERATED_BASE: usize = 63 - 5;
+
 macro_rules! objects {
     ($($kind:ty),* $(,)?) => {$(
         impl Object for $kind {
@@ -213,8 +216,16 @@ impl Context {
         })
     }
 
+    /// The name that an API server would make of the object's `generateName`: made here, so that it is known whatever becomes of the
+    /// answer.
+    pub(crate) fn generated_name(&self, meta: &ObjectMeta) -> String {
+        let prefix = meta.generate_name.as_deref().unwrap_or_default();
+        let end = prefix.char_indices().nth(MAX_GENERATED_BASE).map_or(prefix.len(), |(index, _)| index);
+        format!("{}{}", &prefix[..end], self.suffix())
+    }
+
     /// Five letters for the end of a name, in the alphabet that upstream uses.
-    pub(crate) fn suffix(&self) -> String {
+    fn suffix(&self) -> String {
         const LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
         let mut bits = (self.options.chance)();
         let letter = |_| {

@@ -123,8 +123,7 @@ impl Loop {
         step.note.into_iter().for_each(|note| self.tell(set, note));
         match step.action {
             Action::CreatePod(mut pod) => {
-                let prefix = pod.metadata.generate_name.as_deref().unwrap_or_default();
-                pod.metadata.name = Some(format!("{prefix}{}", self.context.suffix()));
+                pod.metadata.name = Some(self.context.generated_name(&pod.metadata));
                 let written = api::create(&self.context.client, &*pod).await.inspect_err(|error| {
                     mark.doubts.note::<Pod>(&pod.metadata, error);
                     if !error.is_namespace_terminating() {

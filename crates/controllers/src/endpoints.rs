@@ -170,8 +170,7 @@ impl Loop {
         let client = &self.context.client;
         match action {
             Action::Create(mut slice) => {
-                let prefix = slice.metadata.generate_name.as_deref().unwrap_or_default();
-                slice.metadata.name = Some(format!("{prefix}{}", self.context.suffix()));
+                slice.metadata.name = Some(self.context.generated_name(&slice.metadata));
                 mark.child(&api::create(client, &*slice).await?);
             }
             Action::Update(slice) => mark.child(&api::replace(client, &*slice).await?),

@@ -257,8 +257,7 @@ impl<K: Keeper> Loop<K> {
     /// The pod under a name of its own.
     fn named(&self, pod: &Pod) -> Pod {
         let mut pod = pod.clone();
-        let prefix = pod.metadata.generate_name.as_deref().unwrap_or_default();
-        pod.metadata.name = Some(format!("{prefix}{}", self.context.suffix()));
+        pod.metadata.name = Some(self.context.generated_name(&pod.metadata));
         pod
     }
 
