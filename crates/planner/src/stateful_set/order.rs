@@ -118,11 +118,14 @@ impl Planning<'_> {
         revision != target && (revision != self.current || self.current == self.update || target == self.update)
     }
 
-    /// Deletes pods of unwanted ordinals, highest first; says whether none is left.
+    /// Deletes pods of unwanted ordinals, highest first; says whether none is left. In order, one that is not available is waited for,
+    /// unless it is the only one: what shrinks while it is ill must not lose what may be its last copy.
     fn take_away(&mut self) -> bool {
         let condemned = self.condemned.clone();
+        let lowest_ill = condemned.iter().rfind(|pod| !self.is_available(pod)).cloned();
         for pod in &condemned {
-            if pod.metadata.deletion_timestamp.is_some() {
+            let is_held = self.settings.ordered && !self.is_available(pod) && lowest_ill.as_ref() != Some(pod);
+            if is_held || pod.metadata.deletion_timestamp.is_some() {
                 self.waits_for(pod);
             } else {
                 self.delete(pod, Reason::ScaleDown);

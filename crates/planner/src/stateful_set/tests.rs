@@ -2,6 +2,7 @@
 
 mod claims;
 mod model;
+mod order;
 
 use std::{collections::BTreeMap, sync::Arc};
 
