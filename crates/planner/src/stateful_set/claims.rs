@@ -65,7 +65,8 @@ impl Planning<'_> {
             claim.metadata.labels.get_or_insert_default().extend(selected);
             claim.metadata.name = Some(name.clone());
             claim.metadata.namespace.clone_from(&set.metadata.namespace);
-            claim.metadata.owner_references = self.settings.delete_claims_with_set.then(|| vec![set_reference(set)]);
+            claim.metadata.owner_references =
+                self.settings.delete_claims_with_set.then(|| vec![owner::controller_reference::<StatefulSet>(&set.metadata)]);
             claim.status = None;
             let set_name = owner::name(&set.metadata);
             let text = format!("create Claim {name} Pod {pod_name} in StatefulSet {set_name} success");
@@ -83,45 +84,53 @@ impl Planning<'_> {
             for template in templates(self.set) {
                 let name = name_of(&template.metadata, owner::name(&pod.metadata));
                 let Some(claim) = self.claims.iter().find(|claim| owner::name(&claim.metadata) == name) else { continue };
-                let owners = self.owners_of(claim, pod, is_condemned);
-                if owners != claim.metadata.owner_references.clone().unwrap_or_default() {
+                let present = claim.metadata.owner_references.as_deref().unwrap_or_default();
+                if self.has_foreign_controller(present, pod) {
+                    let text = format!(
+                        "PersistentVolumeClaim {name} has a conflicting OwnerReference that acts as a managing controller, the \
+                         retention policy is ignored for this claim"
+                    );
+                    self.notes.push(Note::warning("ConflictingController", text));
+                }
+                let owners = self.owners_of(present, pod, is_condemned);
+                if owners != present {
                     self.step(Action::SetClaimOwners(Arc::clone(claim), owners), Reason::Retention, None);
                 }
             }
         }
     }
 
-    fn owners_of(&self, claim: &PersistentVolumeClaim, pod: &Pod, is_condemned: bool) -> Vec<OwnerReference> {
+    /// Whether somebody else says what becomes of the claim, although the set has a policy for it.
+    fn has_foreign_controller(&self, owners: &[OwnerReference], pod: &Pod) -> bool {
+        let is_of_set = |reference: &OwnerReference| {
+            reference.kind == StatefulSet::KIND && reference.name == owner::name(&self.set.metadata)
+                || reference.kind == Pod::KIND && reference.name == owner::name(&pod.metadata)
+        };
+        (self.settings.delete_claims_with_set || self.settings.delete_claims_with_scale)
+            && owners.iter().any(|reference| reference.controller == Some(true) && !is_of_set(reference))
+    }
+
+    fn owners_of(&self, present: &[OwnerReference], pod: &Pod, is_condemned: bool) -> Vec<OwnerReference> {
         let (set_uid, pod_uid) = (owner::uid(&self.set.metadata), owner::uid(&pod.metadata));
-        let mut owners = claim.metadata.owner_references.clone().unwrap_or_default();
-        let with_scale = is_condemned && self.settings.delete_claims_with_scale;
+        let is_foreign = self.has_foreign_controller(present, pod);
+        let with_scale = is_condemned && self.settings.delete_claims_with_scale && !is_foreign;
         // A pod that goes takes its claim; until then the set does, if the policy says so.
-        let with_set = self.settings.delete_claims_with_set && !with_scale;
+        let with_set = self.settings.delete_claims_with_set && !with_scale && !is_foreign;
         // Predecessors of the same name are gone, and must not take it along.
         let is_former_pod =
             |reference: &OwnerReference| reference.kind == Pod::KIND && reference.name == owner::name(&pod.metadata);
+        let mut owners = present.to_vec();
         owners.retain(|reference| match &*reference.uid {
-            uid if uid == set_uid => with_set,
-            uid if uid == pod_uid => with_scale,
+            uid if uid == set_uid => with_set && reference.controller == Some(true),
+            uid if uid == pod_uid => with_scale && reference.controller == Some(true),
             _ => !is_former_pod(reference) && !self.is_predecessor(reference),
         });
-        if with_set && !owners.iter().any(|reference| reference.uid == set_uid) {
-            owners.push(set_reference(self.set));
-        }
-        if with_scale && !owners.iter().any(|reference| reference.uid == pod_uid) {
-            owners.push(OwnerReference {
-                api_version: Pod::API_VERSION.to_owned(),
-                kind: Pod::KIND.to_owned(),
-                name: owner::name(&pod.metadata).to_owned(),
-                uid: pod_uid.to_owned(),
-                ..OwnerReference::default()
-            });
+        let has = |uid: &str| owners.iter().any(|reference| reference.uid == uid);
+        if with_set && !has(set_uid) {
+            owners.push(owner::controller_reference::<StatefulSet>(&self.set.metadata));
+        } else if with_scale && !has(pod_uid) {
+            owners.push(owner::controller_reference::<Pod>(&pod.metadata));
         }
         owners
     }
-}
-
-/// The set as the claim's controller: the claim goes when the set goes, and does not hold up its going.
-fn set_reference(set: &StatefulSet) -> OwnerReference {
-    OwnerReference { block_owner_deletion: None, ..owner::controller_reference::<StatefulSet>(&set.metadata) }
 }

@@ -91,3 +91,33 @@ fn a_claim_that_was_deleted_comes_back_for_a_pod_that_waits_for_it() {
     world.settle();
     assert_eq!(world.claims.len(), 1);
 }
+
+#[test]
+fn a_claim_that_somebody_else_controls_is_left_to_them() {
+    let mut world = World::new(stateful_set(2, "a", json!({})));
+    world.settle();
+    let reference = |kind: &str, name: &str, uid: &str, controller: bool| OwnerReference {
+        api_version: "v1".to_owned(),
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        uid: uid.to_owned(),
+        controller: Some(controller),
+        block_owner_deletion: None,
+    };
+    let own = |world: &World| owner::controller_reference::<StatefulSet>(&world.set.metadata);
+    let foreign = reference("ConfigMap", "theirs", "their-uid", true);
+    let (uncontrolled, foreign_and_own) =
+        (OwnerReference { controller: Some(false), ..own(&world) }, vec![foreign.clone(), own(&world)]);
+    for (claim, owners) in [("data-db-0", vec![uncontrolled]), ("data-db-1", foreign_and_own)] {
+        Arc::make_mut(world.claims.get_mut(claim).unwrap()).metadata.owner_references = Some(owners);
+    }
+    let policy = json!({ "whenDeleted": "Delete", "whenScaled": "Retain" });
+    world.set.spec.as_mut().unwrap().persistent_volume_claim_retention_policy = serde_json::from_value(policy).unwrap();
+    let text = "PersistentVolumeClaim data-db-1 has a conflicting OwnerReference that acts as a managing controller, the retention policy is ignored for this claim";
+    assert_eq!(world.plan().notes, [Note::warning("ConflictingController", text)]);
+    world.set.spec.as_mut().unwrap().replicas = Some(3);
+    world.settle();
+    let owners = |claim: &str| world.claims[claim].metadata.owner_references.clone().unwrap();
+    assert_eq!((owners("data-db-0"), owners("data-db-1")), (vec![own(&world)], vec![foreign]));
+    assert_eq!((owners("data-db-2"), world.images().as_str()), (vec![own(&world)], "a a a"));
+}
