@@ -9,7 +9,7 @@ mod pod;
 use std::{
     collections::{BTreeSet, HashSet},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -22,7 +22,10 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::{Value, json};
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 pub use self::options::{Clock, Conduct, Fate, Lapse, Options, PodName};
@@ -43,6 +46,7 @@ pub async fn run(client: Client, node_names: Vec<String>, options: Options, stop
     let hollow = Arc::new(Hollow {
         client: client.clone(),
         requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
+        lapsed: Mutex::default(),
         next_address: AtomicU32::new(1),
         options: options.clone(),
     });
@@ -60,6 +64,8 @@ struct Hollow {
     client: Client,
     /// Bounds the requests under way, and so the tasks.
     requests: Arc<Semaphore>,
+    /// Uids of pods that are not ready for a while, as their fate has it.
+    lapsed: Mutex<HashSet<String>>,
     /// Pods get addresses of 10.128.0.0/9 in turn; eight million go round before one is given again.
     next_address: AtomicU32,
     options: Options,
@@ -98,6 +104,16 @@ impl Hollow {
                 continue;
             }
             let going = pod.metadata.deletion_timestamp.is_some();
+            if !going && pod.is_unready() && !self.lapsed().contains(pod.uid()) {
+                // As a kubelet does: who took the node for dead is told otherwise of its pods, too.
+                let hollow = Arc::clone(&self);
+                let permit = self.permit().await;
+                tasks.spawn(async move {
+                    let _permit = permit;
+                    hollow.tell_readiness(&pod, true).await;
+                });
+                continue;
+            }
             let wanted =
                 if going { stopped.insert(pod.uid().to_owned()) } else { pod.is_new() && started.insert(pod.uid().to_owned()) };
             if !wanted {
@@ -107,7 +123,7 @@ impl Hollow {
             let Some(wait) = (if going { Some(fate.gone_after) } else { fate.ready_after }) else { continue };
             // Who waits for its time holds no permit.
             let permit = match wait.is_zero() {
-                true => Some(self.requests.clone().acquire_owned().await.expect("nobody closes the semaphore")),
+                true => Some(self.permit().await),
                 false => None,
             };
             let hollow = Arc::clone(&self);
@@ -125,11 +141,26 @@ impl Hollow {
         let status = format!("{}/status", pod.path());
         self.insist(Method::PATCH, &status, api::STRATEGIC, &pod.running(address, self.now())).await;
         if let Some(lapse) = lapse {
-            for (pause, ready) in [(lapse.after, false), (lapse.lasts, true)] {
-                tokio::time::sleep(pause).await;
-                self.insist(Method::PATCH, &status, api::STRATEGIC, &pod.readiness(ready, self.now())).await;
-            }
+            tokio::time::sleep(lapse.after).await;
+            self.lapsed().insert(pod.uid().to_owned());
+            self.tell_readiness(pod, false).await;
+            tokio::time::sleep(lapse.lasts).await;
+            self.tell_readiness(pod, true).await;
+            self.lapsed().remove(pod.uid());
         }
+    }
+
+    async fn tell_readiness(&self, pod: &HollowPod, ready: bool) {
+        let status = format!("{}/status", pod.path());
+        self.insist(Method::PATCH, &status, api::STRATEGIC, &pod.readiness(ready, self.now())).await;
+    }
+
+    async fn permit(&self) -> OwnedSemaphorePermit {
+        self.requests.clone().acquire_owned().await.expect("nobody closes the semaphore")
+    }
+
+    fn lapsed(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.lapsed.lock().expect("nobody panics with it")
     }
 
     fn now(&self) -> jiff::Timestamp {

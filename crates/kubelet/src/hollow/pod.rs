@@ -42,6 +42,15 @@ struct Container {
 #[derive(Debug, Clone, Default, Deserialize)]
 struct Status {
     phase: Option<String>,
+    #[serde(default)]
+    conditions: Vec<Condition>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Condition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
 }
 
 impl Resource for HollowPod {
@@ -83,6 +92,13 @@ impl HollowPod {
     /// Whether nothing has been said about it yet.
     pub(super) fn is_new(&self) -> bool {
         self.status.phase.as_deref().is_none_or(|phase| phase == "Pending")
+    }
+
+    /// Whether it runs and is said not to be ready.
+    pub(super) fn is_unready(&self) -> bool {
+        let mut conditions = self.status.conditions.iter();
+        self.status.phase.as_deref() == Some("Running")
+            && conditions.any(|condition| condition.kind == "Ready" && condition.status != "True")
     }
 
     pub(super) fn path(&self) -> String {

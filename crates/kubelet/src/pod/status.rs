@@ -64,6 +64,13 @@ impl StatusWriter {
         });
     }
 
+    /// Says it again where the API has another word on readiness: who takes a node for dead, as its leases came late,
+    /// says that its pods are not ready.
+    pub(crate) fn insist(&self, seen: Option<&PodStatus>) {
+        let is_ready = conditions::is_true(seen, "Ready");
+        self.newest.send_if_modified(|latest| conditions::is_true(Some(latest), "Ready") != is_ready);
+    }
+
     /// Waits until the API has what was said last, for `limit` at most.
     pub(crate) async fn flush(&self, limit: Duration) {
         let latest = self.latest();

@@ -6,7 +6,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api,
-    api::{DeleteParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
     runtime::wait::await_condition,
 };
 use serde_json::json;
@@ -32,6 +32,11 @@ async fn pods_run_and_stop_at_once() {
         pods.create(&PostParams::default(), &pod).await.unwrap();
         await_condition(pods.clone(), name, |pod: Option<&Pod>| pod.is_some_and(|pod| condition(pod, "Ready"))).await.unwrap();
     }
+    // Who takes a node for dead is told otherwise.
+    let unready = json!({ "status": { "conditions": [{ "type": "Ready", "status": "False" }] } });
+    let told = pods.patch_status("a", &PatchParams::default(), &Patch::Strategic(&unready)).await.unwrap();
+    assert!(!condition(&told, "Ready"));
+    await_condition(pods.clone(), "a", |pod: Option<&Pod>| pod.is_some_and(|pod| condition(pod, "Ready"))).await.unwrap();
     pods.delete("a", &DeleteParams::default()).await.unwrap();
     await_condition(pods.clone(), "a", |pod: Option<&Pod>| pod.is_none()).await.unwrap();
     let nodes_api: Api<Node> = Api::all(client.clone());

@@ -131,3 +131,12 @@ async fn a_pod_that_ends_gives_back_what_it_had_and_keeps_its_log() {
     let body = axum::body::to_bytes(answer.into_body(), 1024).await.unwrap();
     assert_eq!(body, "run 0\n");
 }
+
+#[tokio::test]
+async fn who_takes_a_ready_pod_for_unready_is_told_otherwise() {
+    let world = World::start().await;
+    world.create("web", json!({ "containers": [{ "name": "web", "image": "nginx:1" }] })).await;
+    world.wait("web", "ready", |pod| condition(pod, "Ready")).await;
+    world.patch_status("web", json!({ "conditions": [{ "type": "Ready", "status": "False" }] })).await;
+    world.wait("web", "ready again", |pod| condition(pod, "Ready")).await;
+}

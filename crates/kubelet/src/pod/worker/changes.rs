@@ -19,6 +19,7 @@ impl Worker {
             self.objects = Arc::new(PodObjects::watch(&self.kubelet.objects, &pod));
         }
         (self.hashes, self.pod) = (hashes, pod);
+        self.status.insist(self.pod.status.as_ref());
         if is_relabelled {
             self.refresh();
         }
