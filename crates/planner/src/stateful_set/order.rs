@@ -118,13 +118,21 @@ impl Planning<'_> {
         revision != target && (revision != self.current || self.current == self.update || target == self.update)
     }
 
+    fn is_of_no_use(&self, pod: &Pod) -> bool {
+        let is_obsolete = |ordinal| self.is_obsolete(identity::revision_of(pod), ordinal);
+        identity::ordinal_in(owner::name(&self.set.metadata), owner::name(&pod.metadata)).is_some_and(is_obsolete)
+    }
+
     /// Deletes pods of unwanted ordinals, highest first; says whether none is left. In order, one that is not available is waited for,
-    /// unless it is the only one: what shrinks while it is ill must not lose what may be its last copy.
+    /// unless it is the lowest such: what shrinks while it is ill must not lose what may be its last copy. One that no rollout wants any
+    /// more has none.
     fn take_away(&mut self) -> bool {
         let condemned = self.condemned.clone();
-        let lowest_ill = condemned.iter().rfind(|pod| !self.is_available(pod)).cloned();
-        for pod in &condemned {
-            let is_held = self.settings.ordered && !self.is_available(pod) && lowest_ill.as_ref() != Some(pod);
+        let is_ill = |pod: &Arc<Pod>| !self.is_available(pod) && !self.is_of_no_use(pod);
+        let held: Vec<bool> = condemned.iter().map(|pod| self.settings.ordered && is_ill(pod)).collect();
+        let lowest_ill = held.iter().rposition(|held| *held);
+        for (index, pod) in condemned.iter().enumerate() {
+            let is_held = held[index] && Some(index) != lowest_ill;
             if is_held || pod.metadata.deletion_timestamp.is_some() {
                 self.waits_for(pod);
             } else {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{World, stateful_set};
+use super::{BROKEN, World, stateful_set};
 use crate::stateful_set::WaitingOn;
 
 #[test]
@@ -30,4 +30,16 @@ fn in_order_a_set_that_shrinks_waits_for_ill_pods_but_the_lowest() {
     heal(&mut world, &["db-1"], false);
     world.act();
     assert!(!world.pods.contains_key("db-1"), "the only ill one is what is given up");
+}
+
+#[test]
+fn pods_of_a_broken_revision_hold_up_nothing_that_shrinks() {
+    let mut world = World::new(stateful_set(3, BROKEN, json!({})));
+    world.set.spec.as_mut().unwrap().pod_management_policy = Some("Parallel".to_owned());
+    world.settle();
+    world.set.spec.as_mut().unwrap().pod_management_policy = Some("OrderedReady".to_owned());
+    world.set_image("a");
+    world.set.spec.as_mut().unwrap().replicas = Some(1);
+    world.settle();
+    assert_eq!(world.images(), "a");
 }
