@@ -1,7 +1,7 @@
 //! What the runtime is told of one container.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs, io,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -9,9 +9,15 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod, PodSecurityContext, SecurityContext, Service};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSecurityContext, SecurityContext, Service, VolumeMount};
 use sha2::{Digest, Sha256};
-use windlass_planner::pod::{backoff::Backoff, expand::expand, resources, restart::pod_reference, stop};
+use windlass_planner::pod::{
+    backoff::Backoff,
+    expand::{expand, expand_all},
+    resources,
+    restart::pod_reference,
+    stop,
+};
 
 use super::{operation::Scope, start::Target};
 use crate::{
@@ -41,13 +47,17 @@ pub(crate) enum Error {
     Env(#[from] env::Error),
     #[error("{0}")]
     NonRoot(String),
-    #[error("failed to prepare subPath for volumeMount \"{mount}\" of container \"{container}\": {source}")]
-    SubPath {
-        mount: String,
-        container: String,
-        #[source]
-        source: io::Error,
-    },
+    #[error("missing value for {0}")]
+    NoValue(String),
+    #[error("error SubPath `{0}` must not be an absolute path")]
+    AbsoluteSubPath(String),
+    #[error("unable to provision SubPath `{0}`: must not contain '..'")]
+    SubPathBackwards(String),
+    // As upstream's, these do not say why: that would tell a user of the host's files.
+    #[error("failed to create subPath directory for volumeMount \"{mount}\" of container \"{container}\"")]
+    SubPathNotMade { mount: String, container: String },
+    #[error("failed to prepare subPath for volumeMount \"{mount}\" of container \"{container}\"")]
+    SubPathNotFound { mount: String, container: String },
     #[error("unable to find target container {0:?}")]
     NoTarget(String),
     #[error("couldn't find volume \"{0}\"")]
@@ -159,12 +169,8 @@ fn mounts<'a>(scope: &Scope, parts: &Parts<'_>, lookup: impl Fn(&str) -> Option<
     let mut mounts = Vec::new();
     for mount in container.volume_mounts.iter().flatten() {
         let volume = parts.mounted.get(&mount.name).ok_or_else(|| Error::NoVolume(mount.name.clone()))?;
-        let below = mount.sub_path.clone().filter(|path| !path.is_empty());
-        let below =
-            below.or_else(|| mount.sub_path_expr.as_deref().filter(|path| !path.is_empty()).map(|path| expand(path, lookup)));
-        let failed = |source| Error::SubPath { mount: mount.name.clone(), container: container.name.clone(), source };
-        let host_path = match below {
-            Some(below) => sub_path::resolve(&volume.path, &below).map_err(failed)?,
+        let host_path = match sub_path(mount, lookup)? {
+            Some(below) => below_volume(container, mount, &volume.path, &below)?,
             None => volume.path.clone(),
         };
         let read_only = mount.read_only.unwrap_or(false) || volume.read_only;
@@ -189,6 +195,32 @@ fn mounts<'a>(scope: &Scope, parts: &Parts<'_>, lookup: impl Fn(&str) -> Option<
     make_termination_log(&path).map_err(|source| Error::File { path: path.clone(), source })?;
     add_file(path, termination, false);
     Ok(mounts)
+}
+
+/// The path below the volume that `mount` asks for, if it asks for one.
+fn sub_path<'a>(mount: &VolumeMount, lookup: impl Fn(&str) -> Option<&'a str>) -> Result<Option<String>, Error> {
+    let given = |path: &Option<String>| path.clone().filter(|path| !path.is_empty());
+    let path = match given(&mount.sub_path_expr) {
+        Some(expression) => {
+            let missing = |names: BTreeSet<String>| Error::NoValue(names.into_iter().collect::<Vec<_>>().join(", "));
+            Some(expand_all(&expression, lookup).map_err(missing)?).filter(|path| !path.is_empty())
+        }
+        None => given(&mount.sub_path),
+    };
+    match path {
+        Some(path) if path.starts_with('/') => Err(Error::AbsoluteSubPath(path)),
+        Some(path) if path.split('/').any(|part| part == "..") => Err(Error::SubPathBackwards(path)),
+        path => Ok(path),
+    }
+}
+
+fn below_volume(container: &Container, mount: &VolumeMount, volume: &Path, below: &str) -> Result<PathBuf, Error> {
+    let is_missing = matches!(volume.join(below).try_exists(), Ok(false));
+    sub_path::resolve(volume, below).map_err(|error| {
+        let (mount, container) = (mount.name.clone(), container.name.clone());
+        tracing::warn!(%error, mount, container, "a subPath cannot be mounted");
+        if is_missing { Error::SubPathNotMade { mount, container } } else { Error::SubPathNotFound { mount, container } }
+    })
 }
 
 /// Name below the pod's directory, path in the container, content.

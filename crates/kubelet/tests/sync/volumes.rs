@@ -1,5 +1,6 @@
 //! Files of volumes: there before the container, changed while it runs.
 
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
 use crate::world::{World, condition};
@@ -48,6 +49,44 @@ async fn every_container_has_its_files() {
     assert!(read(1).contains("10.0.0.2\tweb\n") && read(1).ends_with("1.2.3.4\tdb\n"));
     assert_eq!(read(2), "search default.svc.cluster.local\nnameserver 10.96.0.10\n");
     assert_eq!(read(3), "web\n");
+}
+
+#[tokio::test]
+async fn paths_below_a_volume_that_lead_nowhere() {
+    let world = World::start().await;
+    let container = |name: &str, path: &str| {
+        json!({
+            "name": name, "image": "a:1",
+            "env": [{ "name": "ROOT", "value": "/tmp" }, { "name": "UP", "value": "a/.." }, { "name": "EMPTY", "value": "" }],
+            "volumeMounts": [{ "name": "work", "mountPath": "/work", "subPathExpr": path }],
+        })
+    };
+    let spec = json!({
+        "containers": [
+            container("none", "$(NOPE)/$(EMPTY)"), container("root", "$(ROOT)"), container("up", "$(UP)"),
+            container("out", "out"), container("new", "out/new"), container("good", "a$(ROOT)"),
+        ],
+        "volumes": [{ "name": "work", "hostPath": { "path": world.directory.path() } }],
+    });
+    let outside = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(outside.path(), world.directory.path().join("out")).unwrap();
+    world.create("web", spec).await;
+    let waiting = |pod: &Pod, name: &str| {
+        let status = pod.status.as_ref()?.container_statuses.as_ref()?.iter().find(|status| status.name == name)?;
+        let waiting = status.state.as_ref()?.waiting.as_ref()?;
+        Some(format!("{}: {}", waiting.reason.as_ref()?, waiting.message.as_ref()?))
+    };
+    for (name, why) in [
+        ("none", "missing value for EMPTY, NOPE"),
+        ("root", "error SubPath `/tmp` must not be an absolute path"),
+        ("up", "unable to provision SubPath `a/..`: must not contain '..'"),
+        ("out", "failed to prepare subPath for volumeMount \"work\" of container \"out\""),
+        ("new", "failed to create subPath directory for volumeMount \"work\" of container \"new\""),
+    ] {
+        let wanted = format!("CreateContainerConfigError: {why}");
+        world.wait("web", &wanted, |pod| waiting(pod, name).as_ref() == Some(&wanted)).await;
+    }
+    assert!(world.directory.path().join("a/tmp").is_dir());
 }
 
 #[tokio::test]
