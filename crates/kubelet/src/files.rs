@@ -29,9 +29,13 @@ fn fqdn(pod: &Pod, domain: &str) -> Option<String> {
     Some(format!("{}.{subdomain}.{namespace}.svc.{domain}", hostname(pod)))
 }
 
-/// What the host name of the sandbox is set to.
-pub(crate) fn kernel_hostname(pod: &Pod, domain: &str) -> String {
-    let wants_fqdn = pod.spec.as_ref().and_then(|spec| spec.set_hostname_as_fqdn).unwrap_or(false);
+/// What the host name of the sandbox is set to; a pod on the host's network has `host`, the machine's, whatever it asks for.
+pub(crate) fn kernel_hostname(pod: &Pod, domain: &str, host: &str) -> String {
+    let asks_for = |field: fn(&PodSpec) -> Option<bool>| pod.spec.as_ref().and_then(field).unwrap_or(false);
+    if asks_for(|spec| spec.host_network) {
+        return host.to_owned();
+    }
+    let wants_fqdn = asks_for(|spec| spec.set_hostname_as_fqdn);
     fqdn(pod, domain).filter(|_| wants_fqdn).unwrap_or_else(|| hostname(pod))
 }
 
@@ -163,6 +167,19 @@ mod tests {
             end,
             ["10.0.0.5\tweb-0.web.shop.svc.cluster.local\tweb-0", "", "# Entries added by HostAliases.", "1.2.3.4\ta\tb"]
         );
+    }
+
+    #[test]
+    fn host_names() {
+        let check = |spec: serde_json::Value| kernel_hostname(&pod(spec), "cluster.local", "machine");
+        assert_eq!(check(json!({ "containers": [] })), "web-0");
+        assert_eq!(check(json!({ "containers": [], "hostname": "own", "subdomain": "web" })), "own");
+        let fqdn = json!({ "containers": [], "subdomain": "web", "setHostnameAsFQDN": true });
+        assert_eq!(check(fqdn.clone()), "web-0.web.shop.svc.cluster.local");
+        for mut spec in [json!({ "containers": [], "hostname": "own" }), fqdn] {
+            spec["hostNetwork"] = true.into();
+            assert_eq!(check(spec), "machine");
+        }
     }
 
     #[test]

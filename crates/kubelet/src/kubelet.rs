@@ -36,6 +36,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Domain of Services and pods; `cluster.local` by default.
     pub cluster_domain: String,
+    /// Host name of the machine, for pods on its network; the kernel's by default.
+    pub host_name: String,
     /// Resolver configuration of the machine, for pods with `dnsPolicy: Default`.
     pub host_resolv_conf: PathBuf,
     /// Most pods on this machine; 110 by default, as upstream.
@@ -53,6 +55,7 @@ impl Options {
             pod_cidr: None,
             data_dir: data_dir.into(),
             cluster_domain: "cluster.local".to_owned(),
+            host_name: nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default(),
             host_resolv_conf: "/etc/resolv.conf".into(),
             max_pods: 110,
             node_labels: BTreeMap::new(),

@@ -234,7 +234,7 @@ fn etc_files(scope: &Scope, pod_ips: &[std::net::IpAddr]) -> [(&'static str, &'s
     [
         ("etc-hosts", "/etc/hosts", files::hosts(pod, pod_ips, domain, host_hosts.as_deref())),
         ("resolv.conf", "/etc/resolv.conf", files::resolv_conf(&spec, &cluster_resolv, &host_resolv)),
-        ("hostname", "/etc/hostname", files::kernel_hostname(pod, domain) + "\n"),
+        ("hostname", "/etc/hostname", files::kernel_hostname(pod, domain, &kubelet.options.host_name) + "\n"),
     ]
 }
 

@@ -72,7 +72,7 @@ async fn make_sandbox(scope: &Scope, existing: Option<Sandbox>, attempt: u32) ->
 }
 
 fn config(scope: &Scope, attempt: u32) -> SandboxConfig {
-    let pod = &scope.pod;
+    let (pod, options) = (&scope.pod, &scope.kubelet.options);
     let spec = pod.spec.as_ref();
     let context = spec.and_then(|spec| spec.security_context.as_ref());
     let sysctls = context.and_then(|context| context.sysctls.as_deref()).unwrap_or_default();
@@ -81,7 +81,7 @@ fn config(scope: &Scope, attempt: u32) -> SandboxConfig {
         pod_name: name(pod).to_owned(),
         pod_namespace: namespace(pod).to_owned(),
         attempt,
-        hostname: files::kernel_hostname(pod, &scope.kubelet.options.cluster_domain),
+        hostname: files::kernel_hostname(pod, &options.cluster_domain, &options.host_name),
         host_network: spec.and_then(|spec| spec.host_network).unwrap_or(false),
         share_pid: spec.and_then(|spec| spec.share_process_namespace).unwrap_or(false),
         sysctls: sysctls.iter().map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect::<BTreeMap<_, _>>(),

@@ -21,7 +21,7 @@ use windlass_kubelet::session::{Input, Session, Streams};
 pub(crate) struct State {
     /// Names of images that are here.
     images: BTreeSet<String>,
-    sandboxes: BTreeMap<String, Sandbox>,
+    pub(crate) sandboxes: BTreeMap<String, Sandbox>,
     pub(crate) containers: BTreeMap<String, Container>,
     counter: u32,
     /// Calls that changed something, in order.

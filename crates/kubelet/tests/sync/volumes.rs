@@ -52,6 +52,25 @@ async fn every_container_has_its_files() {
 }
 
 #[tokio::test]
+async fn a_pod_on_the_hosts_network_has_the_hosts_name() {
+    let world = World::start().await;
+    let spec = json!({ "hostNetwork": true, "hostname": "own", "containers": [{ "name": "web", "image": "a:1" }] });
+    world.create("web", spec).await;
+    world.wait("web", "ready", |pod| condition(pod, "Ready")).await;
+    let host = nix::unistd::gethostname().unwrap().into_string().unwrap();
+    let state = world.runtime.state();
+    assert_eq!(state.sandboxes.values().next().unwrap().config.hostname, host);
+    let read = |path: &str| {
+        let mounts = &state.containers.values().next().unwrap().config.mounts;
+        let mount = mounts.iter().find(|mount| mount.container_path == path).unwrap();
+        std::fs::read_to_string(&mount.host_path).unwrap()
+    };
+    assert_eq!(read("/etc/hostname"), format!("{host}\n"));
+    let hosts = std::fs::read_to_string("/etc/hosts").unwrap();
+    assert_eq!(read("/etc/hosts"), format!("# Kubernetes-managed hosts file (host network).\n{hosts}"));
+}
+
+#[tokio::test]
 async fn paths_below_a_volume_that_lead_nowhere() {
     let world = World::start().await;
     let container = |name: &str, path: &str| {
