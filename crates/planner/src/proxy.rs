@@ -21,7 +21,8 @@ pub use service::{Machine, ServicePlan, plan};
 ///
 /// Upstream sends to such an endpoint until it dies. Here its SIGTERM waits for it to be out of every route, so this
 /// is what deleting the last pods of a Service takes longer; and it is the time their replacements have to become
-/// ready without a lost connection, for which two seconds are enough when the image is there.
+/// ready without a lost connection, for which two seconds are enough when the image is there. A pod with a short grace period
+/// gives a quarter of it, so that it is out of every route when its SIGTERM is due.
 pub const FALLBACK: SignedDuration = SignedDuration::from_secs(2);
 
 /// Transport of a Service port. SCTP is not routed.

@@ -3,17 +3,20 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use windlass_api::names::CONDITION_UNROUTED;
+
+use super::FALLBACK;
+use crate::pod::stop::grace_seconds;
 
 /// How far a pod has gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Departure {
     /// It is to be deleted; it is sent to only where there is no ready endpoint, and not for long.
     Leaving {
-        /// When that was first seen.
-        since: Timestamp,
+        /// The end of that time.
+        until: Timestamp,
     },
     /// No route leads to it, and none ever will.
     Gone,
@@ -61,10 +64,12 @@ impl Departures {
             self.by_uid.insert(uid.to_owned(), Departure::Gone);
             return true;
         }
-        if matches!(before, Some(Departure::Leaving { .. })) {
+        let until = now + fallback(pod);
+        // It ends earlier only when the grace period was cut.
+        if matches!(before, Some(Departure::Leaving { until: before }) if before <= until) {
             return false;
         }
-        self.by_uid.insert(uid.to_owned(), Departure::Leaving { since: now });
+        self.by_uid.insert(uid.to_owned(), Departure::Leaving { until });
         true
     }
 
@@ -127,6 +132,11 @@ impl Departures {
     }
 }
 
+/// How long the pod may be a fallback while it leaves.
+fn fallback(pod: &Pod) -> SignedDuration {
+    FALLBACK.min(SignedDuration::from_secs(grace_seconds(pod)) / 4)
+}
+
 /// What the pod's condition says; none when it has none.
 fn unrouted(pod: &Pod) -> Option<bool> {
     let mut conditions = pod.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
@@ -177,7 +187,7 @@ mod tests {
         assert_eq!(departures.of("a"), None);
         assert!(departures.observe(&pod("a", true, false), START));
         assert!(!departures.observe(&pod("a", true, false), START + SEC));
-        assert_eq!(departures.of("a"), Some(Departure::Leaving { since: START }));
+        assert_eq!(departures.of("a"), Some(Departure::Leaving { until: START + FALLBACK }));
         assert_eq!(departures.acknowledge(|_| true), Acknowledged::default());
         assert_eq!(departures.acknowledge(|_| false).gone, ["a"]);
         assert_eq!(departures.acknowledge(|_| false), Acknowledged::default());
@@ -186,7 +196,24 @@ mod tests {
         assert_eq!(departures.of("a"), Some(Departure::Gone));
     }
 
-    const SEC: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
+    const SEC: SignedDuration = SignedDuration::from_secs(1);
+
+    #[test]
+    fn a_pod_with_little_time_is_sent_to_for_less() {
+        let mut departures = Departures::default();
+        let with_grace = |seconds: i64| {
+            let mut pod = pod("a", true, false);
+            pod.metadata.deletion_grace_period_seconds = Some(seconds);
+            pod
+        };
+        let leaving = |milliseconds| Some(Departure::Leaving { until: START + SignedDuration::from_millis(milliseconds) });
+        assert!(departures.observe(&with_grace(30), START));
+        assert_eq!(departures.of("a"), leaving(2000));
+        assert!(departures.observe(&with_grace(1), START + SEC));
+        assert_eq!(departures.of("a"), leaving(1250));
+        assert!(!departures.observe(&with_grace(1), START + SEC + SEC));
+        assert_eq!(departures.of("a"), leaving(1250));
+    }
 
     #[test]
     fn what_an_earlier_run_said_holds() {
@@ -215,7 +242,7 @@ mod tests {
         let mut departures = Departures::default();
         departures.observe(&pod("a", true, false), START);
         departures.forget(|_| false);
-        assert_eq!(departures.of("a"), Some(Departure::Leaving { since: START }));
+        assert_eq!(departures.of("a"), Some(Departure::Leaving { until: START + FALLBACK }));
     }
 
     #[test]

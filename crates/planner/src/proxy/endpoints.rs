@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 use jiff::Timestamp;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 
-use super::{Backend, Departure, Departures, FALLBACK, Transport};
+use super::{Backend, Departure, Departures, Transport};
 
 /// The endpoints of one port that may be sent to now.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -69,9 +69,7 @@ fn state(endpoint: &Endpoint, departure: Option<Departure>, now: Timestamp) -> S
     let terminating = conditions.terminating.unwrap_or(false);
     match departure {
         Some(Departure::Gone | Departure::Paused { .. }) => State::Out,
-        Some(Departure::Leaving { since }) if serving && now < since + FALLBACK => {
-            State::Fallback { until: Some(since + FALLBACK) }
-        }
+        Some(Departure::Leaving { until }) if serving && now < until => State::Fallback { until: Some(until) },
         Some(Departure::Leaving { .. }) => State::Out,
         None if ready => State::Ready,
         // The slice is ahead of what is known of its pod, or there is no pod: as upstream.
