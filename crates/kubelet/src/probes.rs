@@ -53,13 +53,33 @@ pub(crate) fn of(container: &Container) -> Vec<(Kind, &Probe)> {
 }
 
 /// Probes until `stop`: the startup probe until it succeeds, then the others. `age` is how long the container runs already.
-pub(crate) async fn run(probed: Arc<Probed>, age: Duration, is_started: bool, stop: CancellationToken) {
+///
+/// Once its pod is `leaving` a container is no longer restarted, and only whether it serves is of interest.
+pub(crate) async fn run(
+    probed: Arc<Probed>,
+    age: Duration,
+    is_started: bool,
+    leaving: CancellationToken,
+    stop: CancellationToken,
+) {
     let all = async {
         if let Some(probe) = probed.container.startup_probe.as_ref().filter(|_| !is_started) {
-            follow(&probed, Kind::Startup, probe, age).await;
+            let followed = leaving.run_until_cancelled(follow(&probed, Kind::Startup, probe, age)).await;
+            if followed.is_none() {
+                return;
+            }
         }
-        let others = of(&probed.container).into_iter().filter(|(kind, _)| *kind != Kind::Startup);
-        futures::future::join_all(others.map(|(kind, probe)| follow(&probed, kind, probe, age))).await;
+        let readiness = async {
+            if let Some(probe) = &probed.container.readiness_probe {
+                follow(&probed, Kind::Readiness, probe, age).await;
+            }
+        };
+        let liveness = async {
+            if let Some(probe) = &probed.container.liveness_probe {
+                leaving.run_until_cancelled(follow(&probed, Kind::Liveness, probe, age)).await;
+            }
+        };
+        tokio::join!(readiness, liveness);
     };
     tokio::select! {
         () = stop.cancelled() => {}

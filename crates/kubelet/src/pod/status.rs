@@ -29,13 +29,11 @@ pub(crate) struct StatusWriter {
 
 impl StatusWriter {
     /// Starts with what the API has.
-    pub(crate) fn start(client: Client, pod: &Pod, tasks: &TaskTracker) -> Self {
-        let initial = Arc::new(pod.status.clone().unwrap_or_default());
+    pub(crate) fn start(client: Client, pod: watch::Receiver<Arc<Pod>>, tasks: &TaskTracker) -> Self {
+        let initial = Arc::new(pod.borrow().status.clone().unwrap_or_default());
         let (newest, receiver) = watch::channel(Arc::clone(&initial));
         let (settled_sender, settled) = watch::channel(initial);
-        let path = format!("/api/v1/namespaces/{}/pods/{}/status", namespace(pod), name(pod));
-        let uid = uid(pod).to_owned();
-        tasks.spawn(async move { write(client, &path, &uid, receiver, settled_sender).await });
+        tasks.spawn(write(client, pod, receiver, settled_sender));
         Self { newest, settled }
     }
 
@@ -82,18 +80,20 @@ impl StatusWriter {
 
 async fn write(
     client: Client,
-    path: &str,
-    uid: &str,
+    pod: watch::Receiver<Arc<Pod>>,
     mut newest: watch::Receiver<Arc<PodStatus>>,
     settled: watch::Sender<Arc<PodStatus>>,
 ) {
+    let first = Arc::clone(&pod.borrow());
+    let path = format!("/api/v1/namespaces/{}/pods/{}/status", namespace(&first), name(&first));
     let mut known = Arc::clone(&settled.borrow());
     while newest.changed().await.is_ok() {
         let mut pause = FIRST_PAUSE;
         loop {
             let status = Arc::clone(&newest.borrow_and_update());
-            let patch = json!({ "metadata": { "uid": uid }, "status": patch(&status, &known) });
-            match api::send(&client, Method::PATCH, path, api::STRATEGIC, &patch).await {
+            let stays = pod.borrow().metadata.deletion_timestamp.is_none();
+            let patch = json!({ "metadata": { "uid": uid(&first) }, "status": patch(&status, &known, stays) });
+            match api::send(&client, Method::PATCH, &path, api::STRATEGIC, &patch).await {
                 Ok(()) => known = Arc::clone(&status),
                 Err(error) if error.is_final() => {
                     // Gone, replaced by another pod of the name, or refused for good.
@@ -114,8 +114,9 @@ async fn write(
     }
 }
 
-/// The status as a strategic merge patch: what it has no value for is removed, conditions of others stay.
-fn patch(status: &PodStatus, known: &PodStatus) -> Value {
+/// The status as a strategic merge patch: what it has no value for is removed, conditions of others stay. `stays`: the pod is not to
+/// be deleted.
+fn patch(status: &PodStatus, known: &PodStatus, stays: bool) -> Value {
     let mut patch = serde_json::to_value(status).expect("a status has no keys but strings");
     let fields = patch.as_object_mut().expect("a status is an object");
     let old = serde_json::to_value(known).expect("a status has no keys but strings");
@@ -132,8 +133,9 @@ fn patch(status: &PodStatus, known: &PodStatus) -> Value {
             condition.insert("lastProbeTime".to_owned(), Value::Null);
         }
     }
-    // Whoever is ready may be routed to: what was asked for before a container was stopped is over.
-    if conditions::is_true(Some(status), "Ready")
+    // Whoever is ready, and stays, may be routed to: what was asked for before a container was stopped is over.
+    if stays
+        && conditions::is_true(Some(status), "Ready")
         && let Some(conditions) = fields.get_mut("conditions").and_then(Value::as_array_mut)
     {
         conditions.push(json!({ "$patch": "delete", "type": CONDITION_UNROUTED }));
@@ -165,6 +167,8 @@ mod tests {
         let expected = json!({
             "reason": null, "conditions": [condition, { "$patch": "delete", "type": "windlass.dev/Unrouted" }], "podIPs": [{ "$patch": "replace" }, { "ip": "10.0.0.2" }],
         });
-        assert_eq!(patch(&status, &known), expected);
+        assert_eq!(patch(&status, &known, true), expected);
+        let conditions = patch(&status, &known, false)["conditions"].as_array().unwrap().len();
+        assert_eq!(conditions, 1, "who leaves every route does not come back, ready or not");
     }
 }

@@ -88,7 +88,7 @@ impl Worker {
         let (inbox_sender, inbox) = mpsc::channel(INBOX);
         let (report_to, reports) = mpsc::channel(REPORTS);
         let gone = CancellationToken::new();
-        let status = StatusWriter::start(kubelet.client.clone(), &pod, &kubelet.tasks);
+        let status = StatusWriter::start(kubelet.client.clone(), pod_changes.clone(), &kubelet.tasks);
         let handle =
             Handle { pod: pod_sender, inbox: inbox_sender, status: status.subscribe(), gone: gone.clone(), is_refused: false };
         let worker = Self {
@@ -313,7 +313,7 @@ impl Worker {
         let stop = CancellationToken::new();
         let target = self.scope().target(probes::default_host(&self.observed.pod_ips));
         let probed = Arc::new(Probed { container: spec, container_id: run.id, target, reports: self.report_to.clone() });
-        self.kubelet.tasks.spawn(probes::run(probed, age, is_started, stop.clone()));
+        self.kubelet.tasks.spawn(probes::run(probed, age, is_started, self.cancel.clone(), stop.clone()));
         self.probes.insert(name.to_owned(), stop.drop_guard());
     }
 

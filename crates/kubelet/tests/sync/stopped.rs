@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::DeleteParams;
 use serde_json::json;
 
@@ -27,7 +28,8 @@ async fn unrouted_then_drained_then_told_to_stop() {
     world.wait("web", "ready", |pod| condition(pod, "Ready")).await;
     world.network.connections.store(1, Ordering::Relaxed);
     world.delete("web").await;
-    world.wait("web", "unready", |pod| !condition(pod, "Ready")).await;
+    let pod_that_goes = world.wait("web", "on its way down", is_seen_going).await;
+    assert!(condition(&pod_that_goes, "Ready"), "it serves as long as it runs");
     assert_eq!(stops(&world), Vec::<String>::new(), "a route may still lead to it");
     world.unroute("web").await;
     world.wait("web", "unrouted", |pod| condition(pod, "windlass.dev/Unrouted")).await;
@@ -47,6 +49,35 @@ async fn unrouted_then_drained_then_told_to_stop() {
             "Normal Killing spec.initContainers{mesh} Stopping container mesh"
         ]
     );
+}
+
+/// The kubelet knows that the pod was deleted, which is a change of its generation.
+fn is_seen_going(pod: &Pod) -> bool {
+    let observed = pod.status.as_ref().and_then(|status| status.observed_generation);
+    pod.metadata.deletion_timestamp.is_some() && observed == pod.metadata.generation
+}
+
+#[tokio::test]
+async fn on_the_way_down_it_is_still_told_who_serves() {
+    let world = World::start().await;
+    let probe = json!({ "exec": { "command": ["well"] }, "periodSeconds": 1, "failureThreshold": 1 });
+    let container = json!({ "name": "web", "image": "a:1", "readinessProbe": probe, "livenessProbe": probe });
+    world.create("web", json!({ "containers": [container] })).await;
+    world.wait("web", "ready", |pod| condition(pod, "Ready")).await;
+    world.network.connections.store(1, Ordering::Relaxed);
+    world.delete("web").await;
+    world.wait("web", "on its way down", is_seen_going).await;
+    world.runtime.state().exec_exit_code = 1;
+    world.wait("web", "unready", |pod| !condition(pod, "Ready")).await;
+    world.unroute("web").await;
+    world.runtime.state().exec_exit_code = 0;
+    let pod = world.wait("web", "ready again", |pod| condition(pod, "Ready")).await;
+    assert!(condition(&pod, "windlass.dev/Unrouted"), "no route leads to it again");
+    world.network.connections.store(0, Ordering::Relaxed);
+    world.wait_gone("web").await;
+    assert_eq!(stops(&world), ["stop web 0", "remove sandbox web"]);
+    let events = world.events("web", 5).await;
+    assert!(!events.iter().any(|event| event.contains("iveness probe")), "{events:?}");
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ pub(super) fn conditions(
     previous: &PodStatus,
     now: Timestamp,
 ) -> Vec<PodCondition> {
-    let containers_ready = containers_ready(spec, observed, phase);
+    let containers_ready = containers_ready(pod, spec, observed, phase);
     let ready = ready(pod, spec, &containers_ready);
     let sandbox_ready = if observed.sandbox == Sandbox::Ready { HOLDS } else { Verdict { holds: false, ..HOLDS } };
     let verdicts = [sandbox_ready, initialized(spec, observed, phase), ready, containers_ready, HOLDS];
@@ -94,7 +94,7 @@ fn initialized(spec: &PodSpec, observed: &Observed, phase: &str) -> Verdict {
     fails("ContainersNotInitialized", Some(format!("containers with incomplete status: {}", list(&incomplete))))
 }
 
-fn containers_ready(spec: &PodSpec, observed: &Observed, phase: &str) -> Verdict {
+fn containers_ready(pod: &Pod, spec: &PodSpec, observed: &Observed, phase: &str) -> Verdict {
     match phase {
         "Succeeded" => return fails("PodCompleted", None),
         "Failed" => return fails("PodFailed", None),
@@ -106,7 +106,7 @@ fn containers_ready(spec: &PodSpec, observed: &Observed, phase: &str) -> Verdict
     let unready: Vec<&str> = sidecars
         .chain(main)
         .filter(|(container, is_init)| {
-            !known(observed, &container.name).is_some_and(|known| is_ready(container, *is_init, known, observed))
+            !known(observed, &container.name).is_some_and(|known| is_ready(pod, container, *is_init, known, observed))
         })
         .map(|(container, _)| container.name.as_str())
         .collect();

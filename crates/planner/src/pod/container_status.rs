@@ -44,7 +44,7 @@ pub(super) fn container_status(
         container_id: latest.filter(|run| !run.id.is_empty()).map(|run| format!("{ID_SCHEME}{}", run.id)),
         image: image.or(spec.image.as_deref()).unwrap_or_default().to_owned(),
         image_id: latest.map(|run| run.image_id.clone()).unwrap_or_default(),
-        ready: is_ready(spec, is_init, known, observed),
+        ready: is_ready(pod, spec, is_init, known, observed),
         started: Some(running && known.started && (!is_init || is_sidecar(spec))),
         restart_count: latest.map_or(0, |run| i32::try_from(run.attempt).unwrap_or(i32::MAX)),
         last_state: Some(last.filter(|run| run.outcome().is_some()).map(run_state).unwrap_or_default()),
@@ -56,12 +56,14 @@ pub(super) fn container_status(
     }
 }
 
-/// Ready to be routed to; a regular init container is ready once it has succeeded.
-pub(super) fn is_ready(spec: &Spec, is_init: bool, known: &Container, observed: &Observed) -> bool {
+/// Able to serve; a regular init container is ready once it has succeeded. That a pod is to be deleted does not make it unable, as
+/// upstream; one that is stopped and stays in the API must not look as if it served.
+pub(super) fn is_ready(pod: &Pod, spec: &Spec, is_init: bool, known: &Container, observed: &Observed) -> bool {
     if is_init && !is_sidecar(spec) {
         return known.succeeded();
     }
-    known.running().is_some() && known.started && known.ready && known.condemned.is_none() && !observed.stopping
+    let is_up = known.running().is_some() && known.started && known.ready && known.condemned.is_none();
+    is_up && (!observed.stopping || pod.metadata.deletion_timestamp.is_some())
 }
 
 fn waiting(

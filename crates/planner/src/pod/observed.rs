@@ -19,7 +19,7 @@ pub struct Observed {
     pub host_ips: Vec<IpAddr>,
     /// By name; init containers too. One that nothing is known of may be absent.
     pub containers: BTreeMap<String, Container>,
-    /// The pod is on its way down: nothing is started any more, and it is not ready.
+    /// The pod is on its way down: nothing is started any more, and unless it is being deleted it is not ready.
     pub stopping: bool,
     /// All its containers have ended and none will be started again.
     pub stopped: bool,

@@ -199,6 +199,10 @@ impl Worker {
         if is_current.is_none_or(|run| run.id != report.container_id) {
             return;
         }
+        // From before it was to stop.
+        if self.observed.stopping && report.kind != Kind::Readiness {
+            return;
+        }
         if let Some(message) = report.failure {
             self.kubelet.events.pod(&self.pod, Some(path), Type::Warning, "Unhealthy", message);
         }

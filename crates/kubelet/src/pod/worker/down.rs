@@ -72,8 +72,11 @@ impl Worker {
     /// Stops every container, in order; what becomes of them is said as it happens.
     async fn stop_all(&mut self, is_unrouted_first: bool) {
         self.observed.stopping = true;
-        self.probes.clear();
         self.cancel.cancel();
+        if self.pod.metadata.deletion_timestamp.is_none() {
+            // What stays in the API is not ready from now on, whatever its probes say.
+            self.probes.clear();
+        }
         self.publish();
         let finish = async {
             while let Some(done) = self.operations.join_next().await {
@@ -98,6 +101,10 @@ impl Worker {
                 }
                 Some(Ok(done)) = self.operations.join_next(), if !self.operations.is_empty() => {
                     self.apply(done).await;
+                    self.publish();
+                }
+                Some(report) = self.reports.recv() => {
+                    self.judge(report);
                     self.publish();
                 }
             }

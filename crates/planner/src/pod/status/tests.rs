@@ -92,6 +92,16 @@ fn running_and_crashing() {
         web ready=false restarts=0 {"running":{"startedAt":"1970-01-01T00:00:01Z"}}
     "#]],
     );
+    let mut deleted = simple();
+    deleted.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+    check(
+        &deleted,
+        &stopping,
+        &expect![[r#"
+        Running
+        web ready=true restarts=0 {"running":{"startedAt":"1970-01-01T00:00:01Z"}}
+    "#]],
+    );
 }
 
 #[test]
