@@ -2,6 +2,7 @@
 //!
 //! The kubelet keeps an [`Observed`] for each pod and asks [`plan()`] after every event; [`status()`] words the same facts for the API.
 
+pub mod admission;
 pub mod backoff;
 pub mod conditions;
 mod container_status;

@@ -8,7 +8,10 @@ use kube::{
     Api,
     runtime::{WatchStreamExt as _, watcher},
 };
-use windlass_planner::schedule::{self, Cluster, Refusal};
+use windlass_planner::{
+    pod::admission,
+    schedule::{self, Cluster, Refusal},
+};
 
 use super::Kubelet;
 
@@ -30,6 +33,9 @@ impl Kubelet {
         let was_taken = pod.status.as_ref().is_some_and(|status| status.start_time.is_some() || has_ended(status));
         if was_taken || pod.metadata.deletion_timestamp.is_some() {
             return None;
+        }
+        if let Some(refusal) = admission::refusal(pod) {
+            return Some(refusal);
         }
         // A node that nothing is known of says nothing against the pod.
         let node = self.node.lock().unwrap_or_else(PoisonError::into_inner).clone()?;

@@ -7,6 +7,7 @@ mod hollow;
 mod life;
 mod network;
 mod probed;
+mod refused;
 mod runtime;
 mod stopped;
 mod streaming;
