@@ -34,7 +34,17 @@ pub fn status(pod: &Pod, observed: &Observed, previous: &PodStatus, now: Timesta
     let qos_class = Some(resources::qos(spec).name().to_owned());
     if observed.refused {
         let (phase, conditions) = (Some(phase.to_owned()), previous.conditions.clone());
-        return PodStatus { phase, reason, message, start_time, conditions, qos_class, ..PodStatus::default() };
+        let observed_generation = pod.metadata.generation;
+        return PodStatus {
+            phase,
+            reason,
+            message,
+            start_time,
+            conditions,
+            qos_class,
+            observed_generation,
+            ..PodStatus::default()
+        };
     }
     let ip = |address: &std::net::IpAddr| address.to_string();
     PodStatus {

@@ -182,3 +182,13 @@ fn a_pod_that_ended_never_runs_again_and_times_carry_over() {
     let later = super::status(&simple(), &ready([("web", running(0))]), &status, at(200));
     assert_eq!(later.conditions.unwrap()[0].last_transition_time, Some(Time(at(100))));
 }
+
+#[test]
+fn a_refused_pod_says_which_generation_was_refused() {
+    let mut refused = simple();
+    refused.metadata.generation = Some(3);
+    let observed =
+        Observed { refused: true, stopped: true, ended: Some(("OutOfcpu".into(), "no".into())), ..Observed::default() };
+    let status = status(&refused, &observed, &PodStatus::default(), at(1));
+    assert_eq!((status.phase.as_deref(), status.observed_generation), (Some("Failed"), Some(3)));
+}
