@@ -101,13 +101,20 @@ fn log_end(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     file.take(MAX_LOG_BYTES * 8).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).collect();
-    let lines = &lines[lines.len().saturating_sub(MAX_LOG_LINES)..];
-    let mut end = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+    let entries: Vec<(&str, &str)> = text.lines().filter_map(entry).collect();
+    let entries = &entries[entries.len().saturating_sub(MAX_LOG_LINES)..];
+    let mut end: String = entries.iter().flat_map(|(text, line_end)| [*text, *line_end]).collect();
     let excess = end.len().saturating_sub(usize::try_from(MAX_LOG_BYTES).unwrap_or(usize::MAX));
     let cut = (excess..=end.len()).find(|index| end.is_char_boundary(*index)).unwrap_or(0);
     end.drain(..cut);
     Ok(end)
+}
+
+/// Text of an entry, and what ends it: an entry of a part of a line (`P`) goes on in the next, or was the last and had no end.
+fn entry(line: &str) -> Option<(&str, &'static str)> {
+    let mut fields = line.splitn(4, ' ');
+    let (tag, text) = (fields.nth(2)?, fields.next()?);
+    Some((text, if tag == "F" { "\n" } else { "" }))
 }
 
 #[cfg(test)]
@@ -123,5 +130,14 @@ mod tests {
         let end = log_end(&path).unwrap();
         assert_eq!(end.lines().count(), 80);
         assert!(end.starts_with("line 120\n") && end.ends_with("line 199\n"));
+    }
+
+    #[test]
+    fn a_line_that_was_not_ended_is_not_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("0.log");
+        let entry = |tag: &str, text: &str| format!("2026-01-01T00:00:00.000000000Z stdout {tag} {text}\n");
+        std::fs::write(&path, entry("F", "one") + &entry("P", "DO") + &entry("P", "NE")).unwrap();
+        assert_eq!(log_end(&path).unwrap(), "one\nDONE");
     }
 }
