@@ -6,6 +6,8 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec};
 
 /// Host names longer than this the kernel refuses.
 const MAX_HOSTNAME: usize = 63;
+/// The kernel's `nodename` has so many bytes.
+const MAX_NODENAME: usize = 64;
 /// What libc reads of a resolv.conf, as upstream bounds it.
 const MAX_NAMESERVERS: usize = 3;
 const MAX_SEARCH: usize = 32;
@@ -22,11 +24,32 @@ pub(crate) fn hostname(pod: &Pod) -> String {
     name.trim_end_matches(['-', '.']).to_owned()
 }
 
-/// `hostname.subdomain.namespace.svc.domain` of a pod that has a subdomain.
+/// `hostname.subdomain.namespace.svc.domain` of a pod that has a subdomain, and no name that stands for all of it.
 fn fqdn(pod: &Pod, domain: &str) -> Option<String> {
-    let subdomain = pod.spec.as_ref()?.subdomain.as_deref().filter(|name| !name.is_empty())?;
+    let spec = pod.spec.as_ref()?;
+    if spec.hostname_override.as_deref().is_some_and(|name| !name.is_empty()) {
+        return None;
+    }
+    let subdomain = spec.subdomain.as_deref().filter(|name| !name.is_empty())?;
     let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
     Some(format!("{}.{subdomain}.{namespace}.svc.{domain}", hostname(pod)))
+}
+
+/// Whether the kernel can have the host name that the pod asks for.
+///
+/// # Errors
+/// In upstream's words, that it is too long.
+pub(crate) fn check_hostname(pod: &Pod, domain: &str) -> Result<(), String> {
+    let wants = |spec: &&PodSpec| spec.set_hostname_as_fqdn == Some(true) && spec.host_network != Some(true);
+    let fqdn = pod.spec.as_ref().filter(wants).and_then(|_| fqdn(pod, domain));
+    match fqdn.filter(|fqdn| fqdn.len() > MAX_NODENAME) {
+        Some(fqdn) => Err(format!(
+            "failed to construct FQDN from pod hostname and cluster domain, FQDN {fqdn} is too long ({MAX_NODENAME} characters is \
+             the max, {} characters requested)",
+            fqdn.len()
+        )),
+        None => Ok(()),
+    }
 }
 
 /// What the host name of the sandbox is set to; a pod on the host's network has `host`, the machine's, whatever it asks for.
@@ -180,6 +203,13 @@ mod tests {
             spec["hostNetwork"] = true.into();
             assert_eq!(check(spec), "machine");
         }
+    }
+
+    #[test]
+    fn a_name_of_its_own_has_no_domain() {
+        let pod = pod(json!({ "containers": [], "subdomain": "web", "hostnameOverride": "own.name" }));
+        let text = hosts(&pod, &["10.0.0.5".parse().unwrap()], "cluster.local", None);
+        assert_eq!(text.lines().last(), Some("10.0.0.5\town.name"));
     }
 
     #[test]

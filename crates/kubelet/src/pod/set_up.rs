@@ -8,6 +8,7 @@ use std::{
 };
 
 use tokio::{sync::oneshot, time::timeout};
+use windlass_planner::pod::admission;
 
 use super::operation::{Done, Scope};
 use crate::{
@@ -50,7 +51,10 @@ async fn make_sandbox(scope: &Scope, existing: Option<Sandbox>, attempt: u32) ->
     let began = Instant::now();
     let sandbox = match existing {
         Some(sandbox) => sandbox,
-        None => kubelet.runtime.create_sandbox(config(scope, attempt)).await.map_err(|error| with_sources(&error))?,
+        None => {
+            check(scope)?;
+            kubelet.runtime.create_sandbox(config(scope, attempt)).await.map_err(|error| with_sources(&error))?
+        }
     };
     let Some(netns) = &sandbox.netns else {
         return Ok((sandbox, kubelet.host_ips()));
@@ -69,6 +73,12 @@ async fn make_sandbox(scope: &Scope, existing: Option<Sandbox>, attempt: u32) ->
             Err(format!("failed to setup network for sandbox \"{}\": {}", sandbox.id, with_sources(&error)))
         }
     }
+}
+
+/// Whether a sandbox can be as the pod asks for it.
+fn check(scope: &Scope) -> Result<(), String> {
+    files::check_hostname(&scope.pod, &scope.kubelet.options.cluster_domain)?;
+    scope.pod.spec.as_ref().and_then(admission::sandbox_refusal).map_or(Ok(()), |why| Err(why.to_owned()))
 }
 
 fn config(scope: &Scope, attempt: u32) -> SandboxConfig {

@@ -24,3 +24,24 @@ async fn a_kernel_parameter_that_others_would_feel_is_refused() {
     assert_eq!(told, ["Warning SysctlForbidden forbidden sysctl: \"vm.swappiness\" not allowlisted"]);
     assert!(world.runtime.journal().is_empty());
 }
+
+#[tokio::test]
+async fn no_sandbox_is_made_that_is_not_what_the_pod_asks_for() {
+    let world = World::start().await;
+    let containers = json!([{ "name": "web", "image": "a:1" }]);
+    world.create("isolated", json!({ "hostUsers": false, "containers": containers })).await;
+    let why = "can't set `spec.hostUsers: false`, runtime does not support user namespaces";
+    let told = world.events("isolated", 1).await;
+    assert_eq!(told[0], format!("Warning FailedCreatePodSandBox Failed to create pod sandbox: {why}"));
+
+    let (hostname, subdomain) = ("h".repeat(20), "s".repeat(20));
+    let spec = json!({ "hostname": hostname, "subdomain": subdomain, "setHostnameAsFQDN": true, "containers": containers });
+    world.create("long", spec).await;
+    let why = format!(
+        "failed to construct FQDN from pod hostname and cluster domain, FQDN {hostname}.{subdomain}.default.svc.cluster.local is too \
+         long (64 characters is the max, 67 characters requested)"
+    );
+    let told = world.events("long", 1).await;
+    assert_eq!(told[0], format!("Warning FailedCreatePodSandBox Failed to create pod sandbox: {why}"));
+    assert!(world.runtime.journal().is_empty());
+}

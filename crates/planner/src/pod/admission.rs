@@ -47,6 +47,12 @@ pub fn refusal(pod: &Pod) -> Option<Refusal> {
     is_other_os.then(|| refused("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS".to_owned()))
 }
 
+/// Why no namespaces can be made for the pod, in upstream's words for a runtime that cannot do what it asks for.
+pub fn sandbox_refusal(spec: &PodSpec) -> Option<&'static str> {
+    // Who asks to be no root of the machine's must not be run as one.
+    (spec.host_users == Some(false)).then_some("can't set `spec.hostUsers: false`, runtime does not support user namespaces")
+}
+
 fn refused(reason: &str, message: String) -> Refusal {
     Refusal { reason: reason.to_owned(), message }
 }
@@ -118,6 +124,12 @@ mod tests {
             of_sysctl("x.y", json!({ "hostIPC": true })),
             forbidden("\"kernel.shm_rmid_forced\" not allowed with host ipc enabled")
         );
+    }
+
+    #[test]
+    fn who_asks_for_a_user_namespace_gets_no_sandbox() {
+        let asking = |host_users: Option<bool>| sandbox_refusal(&PodSpec { host_users, ..PodSpec::default() }).is_some();
+        assert_eq!([None, Some(true), Some(false)].map(asking), [false, false, true]);
     }
 
     #[test]
