@@ -28,8 +28,8 @@ pub(crate) struct Report {
     pub(crate) kind: Kind,
     /// The new state.
     pub(crate) changed: Option<bool>,
-    /// What went wrong, when that is worth an event.
-    pub(crate) failure: Option<String>,
+    /// What is worth an event: its reason and message.
+    pub(crate) told: Option<(&'static str, String)>,
 }
 
 /// What the probes of one run of a container need.
@@ -95,20 +95,21 @@ async fn follow(probed: &Probed, kind: Kind, probe: &Probe, age: Duration) {
     loop {
         let began = Instant::now();
         let outcome = handler::probe(&probed.target, &probed.container, &probed.container_id, probe).await;
-        let success = matches!(outcome, Outcome::Success);
+        let success = matches!(outcome, Outcome::Success | Outcome::Warning(_));
         let verdict = machine.observe(success, began - first);
-        let failure = match outcome {
-            Outcome::Failure(why) if verdict.is_reported => Some(format!("{} probe failed: {why}", kind.name())),
-            Outcome::Unknown(why) if verdict.is_reported => Some(format!("{} probe errored: {why}", kind.name())),
+        let told = match outcome {
+            Outcome::Warning(what) => Some(("ProbeWarning", format!("{} probe warning: {what}", kind.name()))),
+            Outcome::Failure(why) if verdict.is_reported => Some(("Unhealthy", format!("{} probe failed: {why}", kind.name()))),
+            Outcome::Unknown(why) if verdict.is_reported => Some(("Unhealthy", format!("{} probe errored: {why}", kind.name()))),
             _ => None,
         };
-        if verdict.changed.is_some() || failure.is_some() {
+        if verdict.changed.is_some() || told.is_some() {
             let report = Report {
                 container: probed.container.name.clone(),
                 container_id: probed.container_id.clone(),
                 kind,
                 changed: verdict.changed,
-                failure,
+                told,
             };
             if probed.reports.send(report).await.is_err() {
                 return;

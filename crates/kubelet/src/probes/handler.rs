@@ -34,6 +34,8 @@ pub(crate) struct Target {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Success,
+    /// It succeeded, and there is something to say.
+    Warning(String),
     Failure(String),
     /// It could not be carried out at all; counts as a failure.
     Unknown(String),
@@ -157,7 +159,7 @@ pub(crate) async fn run_hook(
         Outcome::Success
     };
     match outcome {
-        Outcome::Success => Ok(()),
+        Outcome::Success | Outcome::Warning(_) => Ok(()),
         Outcome::Failure(why) | Outcome::Unknown(why) => Err(why),
     }
 }

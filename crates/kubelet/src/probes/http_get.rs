@@ -5,6 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use bytes::Bytes;
 use http::{Request, Uri, header};
 use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::Body;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use k8s_openapi::api::core::v1::HTTPGetAction;
 use tokio::time::timeout;
@@ -15,7 +16,11 @@ use crate::{network::PodNetwork, unverified::tls};
 /// Redirects followed to the same host, as Go's client does.
 const MAX_REDIRECTS: usize = 10;
 
-/// Sends a GET and judges the answer: 200 to 399 is healthy; a redirect to the same host is followed, one elsewhere counts as healthy.
+/// Bytes of an answer that are read, as upstream.
+const MAX_BODY_BYTES: usize = 10 * 1024;
+
+/// Sends a GET and judges the answer: 200 to 399 is healthy; a redirect to the same host is followed, one elsewhere counts as healthy,
+/// with a warning.
 pub(super) async fn get(
     network: &dyn PodNetwork,
     address: SocketAddr,
@@ -36,17 +41,19 @@ pub(super) async fn get(
             let stream =
                 network.connect(address).await.map_err(|error| format!("dial tcp {address}: {}", connect_error(&error)))?;
             let answer = if https { send(tls(stream, address).await?, request).await? } else { send(stream, request).await? };
-            let (status, location) = answer;
-            match location.filter(|_| (300..400).contains(&status)).and_then(|location| same_host(&location, address)) {
+            match answer.location.as_deref().and_then(|location| same_host(location, address)) {
                 Some(next) => path = next,
-                None => return Ok(status),
+                None => return Ok(answer),
             }
         }
         Err("stopped after 10 redirects".to_owned())
     };
     match timeout(limit, attempt).await {
-        Ok(Ok(status)) if (200..400).contains(&status) => Outcome::Success,
-        Ok(Ok(status)) => Outcome::Failure(format!("HTTP probe failed with statuscode: {status}")),
+        Ok(Ok(Answer { status: 200..=299, .. })) => Outcome::Success,
+        Ok(Ok(Answer { status: 300..=399, body, .. })) => {
+            Outcome::Warning(format!("Probe terminated redirects, Response body: {body}"))
+        }
+        Ok(Ok(Answer { status, .. })) => Outcome::Failure(format!("HTTP probe failed with statuscode: {status}")),
         Ok(Err(why)) => Outcome::Failure(format!("Get \"{url}\": {why}")),
         Err(_) => {
             Outcome::Failure(format!("Get \"{url}\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)"))
@@ -84,8 +91,16 @@ fn request(path: &str, address: SocketAddr, action: &HTTPGetAction, agent: &str)
     request.body(Empty::new())
 }
 
-/// Status code and, when there is one, the `Location`.
-async fn send<S>(stream: S, request: Request<Empty<Bytes>>) -> Result<(u16, Option<String>), String>
+/// What of an answer is of interest.
+struct Answer {
+    status: u16,
+    /// Where a redirect leads.
+    location: Option<String>,
+    /// The start of what a redirect says.
+    body: String,
+}
+
+async fn send<S>(stream: S, request: Request<Empty<Bytes>>) -> Result<Answer, String>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
@@ -93,10 +108,26 @@ where
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     let answer = async {
         let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+        let status = response.status();
+        if !status.is_redirection() {
+            return Ok(Answer { status: status.as_u16(), location: None, body: String::new() });
+        }
         let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
-        Ok((response.status().as_u16(), location))
+        Ok(Answer { status: status.as_u16(), location, body: start(response.into_body()).await })
     };
     drive(answer, connection).await
+}
+
+/// The start of a body, as far as it comes.
+async fn start(mut body: impl Body<Data = Bytes> + Unpin) -> String {
+    let mut bytes = Vec::new();
+    while bytes.len() < MAX_BODY_BYTES
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        bytes.extend(frame.into_data().unwrap_or_default());
+    }
+    bytes.truncate(MAX_BODY_BYTES);
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Waits for the answer while the connection does its work. A connection that has ended may have brought the answer with its end,

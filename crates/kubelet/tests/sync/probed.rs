@@ -71,3 +71,20 @@ async fn a_container_that_is_not_alive_is_unrouted_drained_and_then_restarted() 
         assert!(events.iter().any(|found| found == event), "{events:?}");
     }
 }
+
+#[tokio::test]
+async fn a_redirect_elsewhere_is_a_success_with_a_warning() {
+    let world = World::start().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let elsewhere =
+        || async { (StatusCode::FOUND, [("location", "http://0.0.0.0/")], "<a href=\"http://0.0.0.0/\">Found</a>.\n\n") };
+    let router = Router::new().route("/redirect", get(elsewhere));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let probe = json!({ "httpGet": { "path": "/redirect", "port": port }, "periodSeconds": 1 });
+    world.create("web", json!({ "containers": [{ "name": "web", "image": "a:1", "readinessProbe": probe }] })).await;
+    world.wait("web", "ready", |pod| condition(pod, "Ready")).await;
+    let events = world.events("web", 5).await;
+    let why = "Probe terminated redirects, Response body: <a href=\"http://0.0.0.0/\">Found</a>.\n\n";
+    assert_eq!(events.last().unwrap(), &format!("Warning ProbeWarning spec.containers{{web}} Readiness probe warning: {why}"));
+}

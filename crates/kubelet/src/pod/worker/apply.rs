@@ -203,8 +203,8 @@ impl Worker {
         if self.observed.stopping && report.kind != Kind::Readiness {
             return;
         }
-        if let Some(message) = report.failure {
-            self.kubelet.events.pod(&self.pod, Some(path), Type::Warning, "Unhealthy", message);
+        if let Some((reason, message)) = report.told {
+            self.kubelet.events.pod(&self.pod, Some(path), Type::Warning, reason, message);
         }
         let known = self.known(&report.container);
         match (report.kind, report.changed) {
