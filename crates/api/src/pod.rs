@@ -14,7 +14,7 @@ use crate::quantity::Quantity;
 pub fn qos_class(pod: &Value) -> &'static str {
     let spec = &pod["spec"];
     let whole = &spec["resources"];
-    if ["requests", "limits"].iter().any(|key| whole[key].as_object().is_some_and(|list| !list.is_empty())) {
+    if !whole.is_null() {
         return class_of(&[whole]);
     }
     let containers = |key: &str| spec[key].as_array().into_iter().flatten();
@@ -35,8 +35,9 @@ fn class_of(resources: &[&Value]) -> &'static str {
     let guaranteed = resources.iter().all(|resources| {
         COMPUTE.iter().all(|name| {
             let limit = amount(resources, "limits", name);
-            // A request that is left out is defaulted to the limit.
-            limit.is_some() && amount(resources, "requests", name).is_none_or(|request| Some(request) == limit)
+            // A request that is left out is defaulted to the limit; one of zero is none.
+            let is_left_out = resources["requests"][name].is_null();
+            limit.is_some() && (is_left_out || amount(resources, "requests", name) == limit)
         })
     });
     if guaranteed { "Guaranteed" } else { "Burstable" }
@@ -151,6 +152,7 @@ mod tests {
         check(&[both, json!({})], "Burstable");
         check(&[json!({ "limits": { "cpu": "1" } })], "Burstable");
         check(&[json!({ "limits": { "cpu": "2", "memory": "1Gi" }, "requests": { "cpu": "1" } })], "Burstable");
+        check(&[json!({ "limits": { "cpu": "2", "memory": "1Gi" }, "requests": { "cpu": "0" } })], "Burstable");
     }
 
     #[test]
@@ -160,6 +162,8 @@ mod tests {
             "containers": [{ "resources": { "requests": { "cpu": "1m" } } }],
         } });
         assert_eq!(qos_class(&pod), "Guaranteed");
+        let nothing = json!({ "resources": {}, "containers": [{ "resources": { "requests": { "cpu": "1m" } } }] });
+        assert_eq!(qos_class(&json!({ "spec": nothing })), "BestEffort");
     }
 
     #[test]

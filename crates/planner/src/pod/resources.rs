@@ -56,27 +56,37 @@ fn positive<'a>(list: Option<&'a List>, resource: &str) -> Option<&'a Quantity> 
     list?.get(resource).filter(|quantity| milli(quantity).is_some_and(|milli| milli > 0))
 }
 
-fn limit<'a>(container: &'a Container, resource: &str) -> Option<&'a Quantity> {
-    positive(container.resources.as_ref()?.limits.as_ref(), resource)
+fn limit<'a>(of: Option<&'a ResourceRequirements>, resource: &str) -> Option<&'a Quantity> {
+    positive(of?.limits.as_ref(), resource)
 }
 
-/// What is requested; what is limited but not requested counts as requested.
-fn request<'a>(container: &'a Container, resource: &str) -> Option<&'a Quantity> {
-    let resources = container.resources.as_ref()?;
-    positive(resources.requests.as_ref(), resource).or_else(|| positive(resources.limits.as_ref(), resource))
+/// What is requested; what is limited and not mentioned among the requests counts as requested.
+fn request<'a>(of: Option<&'a ResourceRequirements>, resource: &str) -> Option<&'a Quantity> {
+    if is_requested(of, resource) { positive(of?.requests.as_ref(), resource) } else { limit(of, resource) }
 }
 
-/// Quality of service of a pod, from its containers (init containers too).
+/// Whether it is mentioned among the requests, be it with zero.
+fn is_requested(of: Option<&ResourceRequirements>, resource: &str) -> bool {
+    of.and_then(|of| of.requests.as_ref()).is_some_and(|requests| requests.contains_key(resource))
+}
+
+/// Quality of service of a pod: by what it asks for as a whole, where it says that, and else by its containers (init containers too).
+///
+/// The same rule as `windlass_api::pod::qos_class`, which is for pods as JSON.
 pub fn qos(spec: &PodSpec) -> Qos {
-    let containers: Vec<&Container> = spec.containers.iter().chain(spec.init_containers.iter().flatten()).collect();
-    if RESOURCES.iter().all(|resource| containers.iter().all(|container| request(container, resource).is_none())) {
+    let asking: Vec<Option<&ResourceRequirements>> = match &spec.resources {
+        Some(whole) => vec![Some(whole)],
+        None => spec.containers.iter().chain(spec.init_containers.iter().flatten()).map(|each| each.resources.as_ref()).collect(),
+    };
+    let asks = |of: Option<&ResourceRequirements>, resource: &str| request(of, resource).or(limit(of, resource)).is_some();
+    if !asking.iter().any(|of| RESOURCES.iter().any(|resource| asks(*of, resource))) {
         return Qos::BestEffort;
     }
-    let guaranteed = |container: &&Container, resource: &str| match (limit(container, resource), request(container, resource)) {
+    let guaranteed = |of: Option<&ResourceRequirements>, resource: &str| match (limit(of, resource), request(of, resource)) {
         (Some(limit), Some(request)) => milli(limit) == milli(request),
         _ => false,
     };
-    if containers.iter().all(|container| RESOURCES.iter().all(|resource| guaranteed(container, resource))) {
+    if asking.iter().all(|of| RESOURCES.iter().all(|resource| guaranteed(*of, resource))) {
         Qos::Guaranteed
     } else {
         Qos::Burstable
@@ -98,15 +108,17 @@ pub struct Kernel {
     pub oom_score_adj: i64,
 }
 
-/// Kernel settings of `container` on a machine with `memory_bytes`.
+/// Kernel settings of `container` on a machine with `memory_bytes`. What it does not limit, its pod may limit for all together.
 pub fn kernel(spec: &PodSpec, container: &Container, memory_bytes: i64) -> Kernel {
-    let cpu_request = request(container, "cpu").and_then(milli).unwrap_or(0);
-    let cpu_limit = limit(container, "cpu").and_then(milli).unwrap_or(0);
+    let (own, whole) = (container.resources.as_ref(), spec.resources.as_ref());
+    let limit = |resource| limit(own, resource).or_else(|| limit(whole, resource));
+    let cpu_limit = limit("cpu").and_then(milli).unwrap_or(0);
+    let cpu_request = request(own, "cpu").and_then(milli).unwrap_or(if is_requested(own, "cpu") { 0 } else { cpu_limit });
     let oom_score_adj = match qos(spec) {
         Qos::Guaranteed => -997,
         Qos::BestEffort => 1000,
         Qos::Burstable => {
-            let requested = request(container, "memory").and_then(units).unwrap_or(0);
+            let requested = requested_memory(own) + shared_memory(spec);
             // The more of the machine it asked for, the later it goes; always between the two other classes.
             let adjust = 1000 - i64::try_from(i128::from(requested) * 1000 / i128::from(memory_bytes.max(1))).unwrap_or(1000);
             adjust.clamp(3, 999)
@@ -116,9 +128,20 @@ pub fn kernel(spec: &PodSpec, container: &Container, memory_bytes: i64) -> Kerne
         cpu_shares: (cpu_request * SHARES_PER_CPU / 1000).clamp(MIN_SHARES, MAX_SHARES),
         cpu_quota: if cpu_limit == 0 { 0 } else { (cpu_limit * CPU_PERIOD / 1000).max(MIN_CPU_QUOTA) },
         cpu_period: CPU_PERIOD,
-        memory_limit: limit(container, "memory").and_then(units).unwrap_or(0),
+        memory_limit: limit("memory").and_then(units).unwrap_or(0),
         oom_score_adj,
     }
+}
+
+fn requested_memory(of: Option<&ResourceRequirements>) -> i64 {
+    request(of, "memory").and_then(units).unwrap_or(0)
+}
+
+/// A container's part of the memory that its pod requests beyond what its containers do.
+fn shared_memory(spec: &PodSpec) -> i64 {
+    let of_containers: i64 = spec.containers.iter().map(|container| requested_memory(container.resources.as_ref())).sum();
+    let beyond = (requested_memory(spec.resources.as_ref()) - of_containers).max(0);
+    beyond / i64::try_from(spec.containers.len()).unwrap_or(i64::MAX).max(1)
 }
 
 /// Cgroup of a pod below the machine's root cgroup.
@@ -187,6 +210,30 @@ mod tests {
         assert_eq!(check(json!({ "requests": { "cpu": "250m", "memory": "512Mi" } })), ("Burstable", "256 0 0".into(), 500));
         let limits = json!({ "cpu": "500m", "memory": "64Mi" });
         assert_eq!(check(json!({ "limits": limits })), ("Guaranteed", "512 50000 67108864".into(), -997));
+    }
+
+    #[test]
+    fn what_the_pod_asks_for_as_a_whole_decides() {
+        let check = |whole| {
+            let container = json!({ "name": "web", "resources": { "requests": { "cpu": "100m" } } });
+            let spec: PodSpec =
+                serde_json::from_value(json!({ "resources": whole, "containers": [container, { "name": "x" }] })).unwrap();
+            let kernel = kernel(&spec, &spec.containers[0], 1 << 30);
+            let text = format!("{} {} {}", kernel.cpu_shares, kernel.cpu_quota, kernel.memory_limit);
+            (qos(&spec).name(), text, kernel.oom_score_adj)
+        };
+        let both = json!({ "cpu": "500m", "memory": "512Mi" });
+        assert_eq!(check(json!({ "requests": both, "limits": both })), ("Guaranteed", "102 50000 536870912".into(), -997));
+        assert_eq!(check(json!({ "requests": both })), ("Burstable", "102 0 0".into(), 750));
+        assert_eq!(check(json!({})), ("BestEffort", "102 0 0".into(), 1000));
+    }
+
+    #[test]
+    fn a_request_of_zero_is_no_request() {
+        let limits = json!({ "cpu": "500m", "memory": "64Mi" });
+        let spec = spec(&json!({ "limits": limits, "requests": { "cpu": "0", "memory": "64Mi" } }));
+        assert_eq!(qos(&spec), Qos::Burstable);
+        assert_eq!(kernel(&spec, &spec.containers[0], 1 << 30).cpu_shares, 2);
     }
 
     #[test]

@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
-use crate::quantity::Quantity;
+use crate::pod::qos_class;
 
 use super::super::equal::same;
 use super::super::errors::Errors;
 use super::super::field::Field;
 use super::container::is_sidecar;
 use super::update::annotation_updates;
-use super::{MIRROR, pod_only, resources};
+use super::{MIRROR, pod_only};
 
 const CPU_AND_MEMORY: [&str; 2] = ["cpu", "memory"];
 
@@ -51,9 +51,13 @@ pub(in crate::validation) fn resize(new: &Field<'_>, old: &Field<'_>, errors: &m
     let earlier = errors.0.len();
     pod_only(new, errors);
     let (spec, before) = (new.get("spec"), old.get("spec"));
-    if quality_of_service(&spec) != quality_of_service(&before) {
+    if qos_class(new.value()) != qos_class(old.value()) {
         let class = new.get("status").get("qosClass").text();
         errors.invalid_as(spec.path(), class, "Pod QOS Class may not change as a result of resizing");
+    }
+    // What follows compares one by one.
+    if is_rearranged(&spec, &before, errors) {
+        return;
     }
     for field in ["initContainers", "containers"] {
         let containers = spec.get(field);
@@ -88,6 +92,24 @@ pub(in crate::validation) fn resize(new: &Field<'_>, old: &Field<'_>, errors: &m
     }
 }
 
+/// Whether containers came, went, moved or got another name, each of which is a mistake.
+fn is_rearranged(spec: &Field<'_>, before: &Field<'_>, errors: &mut Errors) -> bool {
+    let earlier = errors.0.len();
+    for field in ["containers", "initContainers"] {
+        let (containers, old) = (spec.get(field), before.get(field));
+        if containers.items().count() != old.items().count() {
+            errors.forbidden(&containers, format!("{field} may not be added or removed on resize"));
+            continue;
+        }
+        for (container, old) in containers.items().zip(old.items()) {
+            if container.get("name").text() != old.get("name").text() {
+                errors.forbidden(&container.get("name"), format!("{field} may not be renamed or reordered on resize"));
+            }
+        }
+    }
+    errors.0.len() > earlier
+}
+
 fn is_mirror(pod: &Field<'_>) -> bool {
     pod.get("metadata").get("annotations").has(MIRROR)
 }
@@ -119,26 +141,5 @@ fn keep_cpu_and_memory(container: &mut Value, before: &Value) {
             Value::Null => container.remove("resizePolicy"),
             policy => container.insert("resizePolicy".to_owned(), policy.clone()),
         };
-    }
-}
-
-/// How a node treats a pod when resources run out: by what its containers ask for.
-fn quality_of_service(spec: &Field<'_>) -> &'static str {
-    let positive = |list: &Field<'_>, name: &str| resources::quantity(&list.key(name)).filter(|amount| *amount > Quantity::ZERO);
-    let (mut any, mut guaranteed) = (false, true);
-    for field in ["containers", "initContainers"] {
-        for container in spec.get(field).items() {
-            let (requests, limits) = (container.get("resources").get("requests"), container.get("resources").get("limits"));
-            for name in CPU_AND_MEMORY {
-                let (request, limit) = (positive(&requests, name), positive(&limits, name));
-                any |= request.is_some() || limit.is_some();
-                guaranteed &= limit.is_some() && request == limit;
-            }
-        }
-    }
-    match (any, guaranteed) {
-        (false, _) => "BestEffort",
-        (true, true) => "Guaranteed",
-        (true, false) => "Burstable",
     }
 }

@@ -137,3 +137,30 @@ fn resizes() {
         expected.assert_eq(&super::lines(&super::super::resize(&sized(resources), &old)));
     }
 }
+
+#[test]
+fn a_resize_moves_no_container() {
+    let named = |names: &[&str]| {
+        let mut pod = pod(|spec| spec["containers"] = names.iter().map(|name| json!({ "name": name, "image": "a" })).collect());
+        crate::defaults::apply("", "Pod", &mut pod);
+        pod
+    };
+    let old = named(&["a", "b"]);
+    for (names, expected) in [
+        (
+            &["b", "a"][..],
+            expect![[r#"
+            spec.containers[0].name: Forbidden: containers may not be renamed or reordered on resize
+            spec.containers[1].name: Forbidden: containers may not be renamed or reordered on resize
+        "#]],
+        ),
+        (
+            &["a"][..],
+            expect![[r#"
+            spec.containers: Forbidden: containers may not be added or removed on resize
+        "#]],
+        ),
+    ] {
+        expected.assert_eq(&super::lines(&super::super::resize(&named(names), &old)));
+    }
+}
