@@ -22,6 +22,10 @@ pub(super) fn pod(pod: &mut Value) {
             }
         }
         pod_spec(spec);
+        // Of a pod, though not of a template, which changes nothing under an old version.
+        if spec["terminationGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds < 0) {
+            spec["terminationGracePeriodSeconds"] = 1.into();
+        }
         whole(spec);
     });
 }
