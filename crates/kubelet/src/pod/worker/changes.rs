@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use windlass_planner::pod::Sandbox as SandboxState;
+use windlass_planner::pod::{Sandbox as SandboxState, backoff::Backoff};
 
 use super::{Worker, hashes};
 use crate::pod::objects::PodObjects;
@@ -17,6 +17,13 @@ impl Worker {
         if hashes.len() != self.hashes.len() {
             // An ephemeral container came, which may refer to what no other does.
             self.objects = Arc::new(PodObjects::watch(&self.kubelet.objects, &pod));
+        }
+        for (name, known) in &mut self.observed.containers {
+            if hashes.get(name) != self.hashes.get(name) {
+                // Another container than the one that failed so often.
+                known.backoff = Backoff::default();
+                known.failure = None;
+            }
         }
         (self.hashes, self.pod) = (hashes, pod);
         self.status.insist(self.pod.status.as_ref());
