@@ -1,5 +1,7 @@
 //! The environment of a container, and the `$(VAR)` in its command.
 
+mod file;
+
 use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
@@ -7,12 +9,15 @@ use std::{
 };
 
 use k8s_openapi::{
-    api::core::v1::{Container, EnvVarSource, Pod, Service},
+    api::core::v1::{Container, EnvVarSource, FileKeySelector, Pod, Service},
     apimachinery::pkg::api::resource::Quantity,
 };
 use windlass_planner::pod::{expand::expand, resources};
 
-use crate::objects::{Data, Key, Kind};
+use crate::{
+    objects::{Data, Key, Kind},
+    volumes::MountedVolumes,
+};
 
 /// What the environment is made of, besides the specs.
 #[derive(Debug)]
@@ -40,6 +45,12 @@ pub(crate) enum Error {
     Field(String),
     #[error("unsupported container resource: {0}")]
     Resource(String),
+    #[error("cannot find the volume \"{0}\" referenced by FileKeyRef")]
+    NoVolume(String),
+    #[error("couldn't parse env file")]
+    File,
+    #[error("environment variable key \"{key}\" not found in file \"{path}\"")]
+    NoFileKey { key: String, path: String },
 }
 
 /// The ConfigMaps and Secrets that the environment of `container` refers to.
@@ -73,8 +84,8 @@ impl Facts<'_> {
     /// The environment: `envFrom`, then `env` (later wins), then the services that nothing else named.
     ///
     /// # Errors
-    /// A reference to an object or key that does not exist and is not optional.
-    pub(crate) fn environment(&self, container: &Container) -> Result<Vec<(String, String)>, Error> {
+    /// A reference to an object or key that does not exist and is not optional, or to a file that cannot be read.
+    pub(crate) fn environment(&self, container: &Container, mounted: &MountedVolumes) -> Result<Vec<(String, String)>, Error> {
         let services = self.service_environment();
         let mut env = Environment::default();
         for from in container.env_from.iter().flatten() {
@@ -96,7 +107,7 @@ impl Facts<'_> {
                     let lookup = |name: &str| env.get(name).or_else(|| services.get(name).map(String::as_str));
                     Some(expand(var.value.as_deref().unwrap_or_default(), lookup))
                 }
-                Some(source) => self.value_from(source, container)?,
+                Some(source) => self.value_from(source, container, mounted)?,
             };
             if let Some(value) = value {
                 env.set(&var.name, value);
@@ -111,12 +122,20 @@ impl Facts<'_> {
     }
 
     /// `None` for an optional reference to what does not exist.
-    fn value_from(&self, source: &EnvVarSource, container: &Container) -> Result<Option<String>, Error> {
+    fn value_from(
+        &self,
+        source: &EnvVarSource,
+        container: &Container,
+        mounted: &MountedVolumes,
+    ) -> Result<Option<String>, Error> {
         if let Some(selector) = &source.field_ref {
             return self.field(&selector.field_path).map(Some);
         }
         if let Some(selector) = &source.resource_field_ref {
             return self.resource(container, &selector.resource, selector.divisor.as_ref()).map(Some);
+        }
+        if let Some(selector) = &source.file_key_ref {
+            return file_value(selector, mounted);
         }
         let (kind, name, key, optional) = match (&source.config_map_key_ref, &source.secret_key_ref) {
             (Some(selector), _) => (Kind::ConfigMap, &selector.name, &selector.key, selector.optional),
@@ -194,6 +213,19 @@ impl Facts<'_> {
     }
 }
 
+fn file_value(selector: &FileKeySelector, mounted: &MountedVolumes) -> Result<Option<String>, Error> {
+    let FileKeySelector { volume_name, path, key, optional } = selector;
+    let volume = mounted.get(volume_name).ok_or_else(|| Error::NoVolume(volume_name.clone()))?;
+    let value = file::value(&volume.path, path, key).map_err(|error| {
+        tracing::debug!(%error, volume = volume_name, path, "reading variables from a file");
+        Error::File
+    })?;
+    if value.is_none() && *optional != Some(true) {
+        return Err(Error::NoFileKey { key: key.clone(), path: volume.path.join(path).display().to_string() });
+    }
+    Ok(value)
+}
+
 /// A map as a downward API file has it: one `key="value"` a line, quoted as Go quotes.
 fn quoted(map: &BTreeMap<String, String>) -> String {
     map.iter().map(|(key, value)| format!("{key}={}", serde_json::Value::from(value.as_str()))).collect::<Vec<_>>().join("\n")
@@ -253,6 +285,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::volumes::Mounted;
 
     fn check(container: serde_json::Value) -> Result<Vec<String>, String> {
         let pod: Pod = serde_json::from_value(json!({
@@ -281,7 +314,10 @@ mod tests {
             ],
         };
         let container = serde_json::from_value(container).unwrap();
-        let env = facts.environment(&container).map_err(|error| error.to_string())?;
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("vars"), "NAME=value").unwrap();
+        let mounted = [("v".into(), Mounted { path: directory.path().to_owned(), read_only: false })].into();
+        let env = facts.environment(&container, &mounted).map_err(|error| error.to_string())?;
         Ok(env.into_iter().filter(|(name, _)| !name.starts_with("KUBERNETES_PORT")).map(|(k, v)| format!("{k}={v}")).collect())
     }
 
@@ -296,6 +332,8 @@ mod tests {
                 { "name": "IP", "valueFrom": { "fieldRef": { "fieldPath": "status.podIP" } } },
                 { "name": "APP", "valueFrom": { "fieldRef": { "fieldPath": "metadata.labels['app']" } } },
                 { "name": "KEY", "valueFrom": { "configMapKeyRef": { "name": "config", "key": "a" } } },
+                { "name": "FILE", "valueFrom": { "fileKeyRef": { "volumeName": "v", "path": "vars", "key": "NAME" } } },
+                { "name": "NOT", "valueFrom": { "fileKeyRef": { "volumeName": "v", "path": "vars", "key": "X", "optional": true } } },
                 { "name": "MAYBE", "valueFrom": { "configMapKeyRef": { "name": "gone", "key": "a", "optional": true } } },
             ],
         }));
@@ -306,6 +344,7 @@ mod tests {
             "IP=10.0.0.5",
             "APP=web",
             "KEY=1",
+            "FILE=value",
             "KUBERNETES_SERVICE_HOST=10.96.0.1",
             "KUBERNETES_SERVICE_PORT=80",
             "KUBERNETES_SERVICE_PORT_HTTP=80",
@@ -324,5 +363,10 @@ mod tests {
             one(json!({ "configMapKeyRef": { "name": "config", "key": "k" } })),
             "couldn't find key k in ConfigMap shop/config"
         );
+        let file = |volume: &str, path: &str| one(json!({ "fileKeyRef": { "volumeName": volume, "path": path, "key": "X" } }));
+        assert_eq!(file("gone", "vars"), "cannot find the volume \"gone\" referenced by FileKeyRef");
+        assert_eq!(file("v", "gone"), "couldn't parse env file");
+        let missing = file("v", "vars");
+        assert!(missing.starts_with("environment variable key \"X\" not found in file \"") && missing.ends_with("/vars\""));
     }
 }

@@ -117,7 +117,7 @@ pub(crate) fn build(scope: &Scope, parts: &Parts<'_>) -> Result<ContainerConfig,
         objects: parts.objects,
         services: parts.services,
     };
-    let env = facts.environment(container)?;
+    let env = facts.environment(container, parts.mounted)?;
     let lookup = |name: &str| env.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let expanded = |list: &Option<Vec<String>>| list.iter().flatten().map(|text| expand(text, lookup)).collect();
     let kernel = resources::kernel(pod.spec.as_ref().unwrap_or(&Default::default()), container, kubelet.memory_bytes);
