@@ -12,6 +12,8 @@ use windlass_oci::{
     image::{Credential, ImageName, ImageRecord, StoreError},
 };
 
+use windlass_planner::pod::Identity;
+
 use crate::runtime::{
     Container, ContainerConfig, ContainerExited, ContainerState, Error, ExecOutput, Image, RegistryAuth, Runtime, Sandbox,
     SandboxConfig, Seccomp,
@@ -217,6 +219,11 @@ fn container(container: oci::Container) -> Container {
         id: container.id,
         sandbox_id: container.sandbox_id,
         config: serde_json::from_str(&container.spec.note).unwrap_or_default(),
+        identity: container.identity.map(|identity| Identity {
+            uid: identity.uid.into(),
+            gid: identity.gid.into(),
+            groups: identity.groups.into_iter().map(i64::from).collect(),
+        }),
         created_at: container.created_at,
         state,
     }
@@ -248,6 +255,7 @@ fn container_spec(config: ContainerConfig) -> Result<oci::ContainerSpec, Error> 
             run_as_user: security.run_as_user.map(numeric_id).transpose()?,
             run_as_group: security.run_as_group.map(numeric_id).transpose()?,
             supplemental_groups: security.supplemental_groups.into_iter().map(numeric_id).collect::<Result<_, _>>()?,
+            strict_groups: security.strict_groups,
             privileged: security.privileged,
             read_only_root: security.read_only_root,
             seccomp: match security.seccomp {

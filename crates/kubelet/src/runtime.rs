@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
+use windlass_planner::pod::Identity;
 
 use crate::session::{Session, Streams};
 
@@ -126,6 +127,9 @@ pub struct Security {
     pub run_as_group: Option<i64>,
     /// Further groups (`fsGroup`, `supplementalGroups`).
     pub supplemental_groups: Vec<i64>,
+    /// Those are all: the groups that the image gives its user are left out.
+    #[serde(default)]
+    pub strict_groups: bool,
     /// Everything is allowed.
     pub privileged: bool,
     /// Root file system is read-only.
@@ -214,6 +218,8 @@ pub struct Container {
     pub sandbox_id: String,
     /// The configuration it was made from.
     pub config: ContainerConfig,
+    /// Who its first process is, where that is known.
+    pub identity: Option<Identity>,
     /// When it was made.
     pub created_at: Timestamp,
     /// Where it is in its life.

@@ -19,7 +19,7 @@ mod status;
 pub mod stop;
 
 pub use self::{
-    observed::{Container, Failure, Observed, Outcome, Run, RunState, Sandbox},
+    observed::{Container, Failure, Identity, Observed, Outcome, Run, RunState, Sandbox},
     plan::{Action, KillReason, Plan, plan},
     status::status,
 };

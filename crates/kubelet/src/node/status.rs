@@ -103,6 +103,7 @@ async fn body(kubelet: &Kubelet) -> Value {
             { "type": "Hostname", "address": kubelet.options.node_name },
         ],
         "nodeInfo": info(kubelet), "images": images(kubelet).await,
+        "features": { "supplementalGroupsPolicy": true },
     })
 }
 

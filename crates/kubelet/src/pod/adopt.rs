@@ -77,6 +77,7 @@ fn from_runtime(
             image_id: noted(note::IMAGE_ID),
             spec_hash: noted(note::SPEC_HASH),
             in_sandbox,
+            identity: container.identity.clone(),
             state,
         }
     };
@@ -118,6 +119,7 @@ fn from_api(said: &ContainerStatus, now: Timestamp) -> Option<planner::Container
             image_id: said.image_id.clone(),
             spec_hash: String::new(),
             in_sandbox: false,
+            identity: None,
             state: RunState::Exited(outcome),
         })
     };
@@ -174,6 +176,7 @@ mod tests {
                     .into(),
                 ..Default::default()
             },
+            identity: None,
             created_at: now(),
             state: crate::runtime::ContainerState::Running { started_at: now() },
         };

@@ -279,6 +279,7 @@ fn security(pod: &Pod, container: &Container, profiles: &Path) -> Security {
         run_as_user: context.run_as_user.or(pod_context.run_as_user),
         run_as_group: context.run_as_group.or(pod_context.run_as_group),
         supplemental_groups: groups,
+        strict_groups: pod_context.supplemental_groups_policy.as_deref() == Some("Strict"),
         privileged: context.privileged.unwrap_or(false),
         seccomp: seccomp(&pod_context, &context, profiles),
         read_only_root: context.read_only_root_filesystem.unwrap_or(false),

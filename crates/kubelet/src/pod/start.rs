@@ -5,7 +5,7 @@ use std::time::Instant;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Container;
 use windlass_planner::pod::{
-    Failure, Outcome, Run, RunState,
+    Failure, Identity, Outcome, Run, RunState,
     backoff::{self, Backoff},
     observed::ERR_IMAGE_PULL,
 };
@@ -95,7 +95,8 @@ impl Starting<'_> {
             "a container runs"
         );
         let hook_failure = self.post_start(&id).await;
-        Ok(Started { run: self.run(&id, &image, self.state(&id).await), hook_failure })
+        let (identity, state) = self.look(&id).await;
+        Ok(Started { run: self.run(&id, &image, identity, state), hook_failure })
     }
 
     async fn image(&self) -> Result<Image, NoImage> {
@@ -171,7 +172,7 @@ impl Starting<'_> {
             reason: "StartError".to_owned(),
             message: message.clone(),
         };
-        let run = self.run(&id, image, RunState::Exited(outcome));
+        let run = self.run(&id, image, None, RunState::Exited(outcome));
         let retry_at = now + SignedDuration::from_secs(ERROR_SHOWN_SECONDS);
         let failure = Failure { reason: "RunContainerError".to_owned(), message, at: now, retry_at };
         Failed { failure, run: Some(run) }
@@ -198,21 +199,21 @@ impl Starting<'_> {
         Some(why)
     }
 
-    async fn state(&self, id: &str) -> RunState {
+    /// Who runs in the container, and what became of it.
+    async fn look(&self, id: &str) -> (Option<Identity>, RunState) {
         let kubelet = &self.scope.kubelet;
-        match kubelet.runtime.container(id).await {
-            Ok(container) if matches!(container.state, ContainerState::Exited { .. }) => {
-                super::ended::state(&kubelet.paths, &self.scope.pod, &container)
-            }
-            Ok(container) => match container.state {
-                ContainerState::Running { started_at } => RunState::Running { started_at },
-                _ => RunState::Running { started_at: Timestamp::now() },
-            },
-            Err(_) => RunState::Running { started_at: Timestamp::now() },
-        }
+        let Ok(container) = kubelet.runtime.container(id).await else {
+            return (None, RunState::Running { started_at: Timestamp::now() });
+        };
+        let state = match container.state {
+            ContainerState::Exited { .. } => super::ended::state(&kubelet.paths, &self.scope.pod, &container),
+            ContainerState::Running { started_at } => RunState::Running { started_at },
+            ContainerState::Created => RunState::Running { started_at: Timestamp::now() },
+        };
+        (container.identity, state)
     }
 
-    fn run(&self, id: &str, image: &Image, state: RunState) -> Run {
+    fn run(&self, id: &str, image: &Image, identity: Option<Identity>, state: RunState) -> Run {
         let container = &self.order.container;
         let (image, image_id) = image_names(image, container.image.as_deref().unwrap_or_default());
         Run {
@@ -222,6 +223,7 @@ impl Starting<'_> {
             image_id,
             spec_hash: spec_hash(container),
             in_sandbox: true,
+            identity,
             state,
         }
     }

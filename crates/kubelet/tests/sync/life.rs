@@ -1,6 +1,7 @@
 //! Pods that start, fail, crash and end.
 
 use expect_test::expect;
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::world::{World, condition, first, phase, waiting};
@@ -19,6 +20,7 @@ async fn a_pod_starts_and_everything_about_it_is_told() {
     assert_eq!(container["image"], "docker.io/library/nginx:1.14.2");
     assert_eq!(container["imageID"], "docker.io/library/nginx:1.14.2@sha256:aa");
     assert_eq!(container["containerID"], "windlass://c2");
+    assert_eq!(container["user"], json!({ "linux": { "uid": 0, "gid": 0, "supplementalGroups": [0] } }));
     let mut events = world.events("web", 4).await;
     // It took as long as it took.
     let taken = events[1].find(" in ").unwrap()..events[1].find("). ").unwrap();
@@ -82,6 +84,23 @@ async fn a_container_that_crashes_is_restarted_at_once_and_then_later() {
         )),
         "{events:?}"
     );
+}
+
+#[tokio::test]
+async fn a_container_that_changed_does_not_wait_for_what_it_was() {
+    let world = World::start().await;
+    world.create("web", json!({ "containers": [{ "name": "web", "image": "nginx:1" }] })).await;
+    world.wait("web", "ready", |pod| condition(pod, "Ready")).await;
+    world.runtime.exit("web", 1);
+    world.wait("web", "restarted", |pod| first(pod).unwrap()["restartCount"] == 1 && condition(pod, "Ready")).await;
+    world.runtime.exit("web", 1);
+    world.wait("web", "in back-off", |pod| waiting(pod) == "CrashLoopBackOff").await;
+    let patch = json!({ "spec": { "containers": [{ "name": "web", "image": "nginx:2" }] } });
+    world.pods().patch("web", &PatchParams::default(), &Patch::Strategic(patch)).await.unwrap();
+    world.wait("web", "running again", |pod| condition(pod, "Ready")).await;
+    let state = world.runtime.state();
+    let newest = state.containers.values().max_by_key(|container| container.config.attempt).unwrap();
+    assert_eq!(newest.config.annotations["windlass.dev/backoff-seconds"], "10", "its first crash is yet to come");
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use windlass_kubelet::runtime::{
     SandboxConfig,
 };
 use windlass_kubelet::session::{Input, Session, Streams};
+use windlass_planner::pod::Identity;
 
 #[derive(Default)]
 pub(crate) struct State {
@@ -141,6 +142,7 @@ impl Runtime for FakeRuntime {
             id: id.clone(),
             sandbox_id: sandbox_id.to_owned(),
             config,
+            identity: Some(Identity { uid: 0, gid: 0, groups: vec![0] }),
             created_at: Timestamp::now(),
             state: ContainerState::Created,
         };

@@ -83,6 +83,7 @@ impl Inner {
         let user = user::resolve(&stack, image.user(), spec.security.run_as_user, spec.security.run_as_group)?;
         let ids = IdMap::current().map_err(io)?;
         ids.check(user.uid, user.gid).map_err(RuntimeError::Start)?;
+        let identity = user.identity(&spec.security, ids.may_set_groups);
         let cgroup = format!("{}/{id}", self.cgroup_of(sandbox));
         let mut joined = sandbox.joined(self.config.host_netns.as_deref());
         if let Some(other) = spec.pid_of.as_deref().filter(|_| joined.pid.is_none()) {
@@ -91,7 +92,8 @@ impl Inner {
         let inputs = Inputs {
             spec: &spec,
             image: &image.config,
-            user: &user,
+            identity: &identity,
+            home: &user.home,
             hostname: &sandbox.spec.hostname,
             joined: &joined,
             cgroup: &cgroup,
@@ -115,6 +117,7 @@ impl Inner {
             layers_dir: self.images.layers_dir().to_owned(),
             stop_signal: stop_signal.unwrap_or(libc::SIGTERM),
             cgroup,
+            identity: Some(identity),
         };
         record.write(dir, &config).map_err(io)?;
         Ok(record)

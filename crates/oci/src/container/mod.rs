@@ -94,6 +94,9 @@ pub struct Security {
     pub run_as_group: Option<u32>,
     /// Further groups.
     pub supplemental_groups: Vec<u32>,
+    /// Those are all: the groups that the image gives its user are left out.
+    #[serde(default)]
+    pub strict_groups: bool,
     /// Everything is allowed.
     pub privileged: bool,
     /// The root file system is read-only.
@@ -107,6 +110,17 @@ pub struct Security {
     pub add_capabilities: Vec<String>,
     /// Capabilities to drop; `ALL`.
     pub drop_capabilities: Vec<String>,
+}
+
+/// Who the first process of a container is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// All its groups, in order.
+    pub groups: Vec<u32>,
 }
 
 /// One container to run.

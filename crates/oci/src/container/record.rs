@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use oci_spec::runtime::Spec;
 use serde::{Deserialize, Serialize};
 
-use super::ContainerSpec;
+use super::{ContainerSpec, Identity};
 
 /// Name of the file in the container's directory.
 const FILE: &str = "container.json";
@@ -27,6 +27,9 @@ pub(crate) struct Record {
     pub(crate) stop_signal: i32,
     /// Its control group.
     pub(crate) cgroup: String,
+    /// Who its first process is; an earlier version did not write that down.
+    #[serde(default)]
+    pub(crate) identity: Option<Identity>,
 }
 
 impl Record {

@@ -13,7 +13,7 @@ use tokio::sync::{broadcast, watch};
 
 pub use super::error::RuntimeError;
 use super::{
-    ContainerSpec, Phase, SandboxSpec,
+    ContainerSpec, Identity, Phase, SandboxSpec,
     create::new_id,
     exits::Watcher,
     record::Record,
@@ -77,6 +77,8 @@ pub struct Container {
     pub sandbox_id: String,
     /// What it was made from.
     pub spec: ContainerSpec,
+    /// Who its first process is, where that is known.
+    pub identity: Option<Identity>,
     /// When it was made.
     pub created_at: Timestamp,
     /// Where it is in its life.
@@ -133,6 +135,7 @@ impl Entry {
             id: self.record.id.clone(),
             sandbox_id: self.record.sandbox_id.clone(),
             spec: self.record.spec.clone(),
+            identity: self.record.identity.clone(),
             created_at: self.record.created_at,
             phase: self.phase(),
         }

@@ -17,7 +17,7 @@ use oci_spec::{
     },
 };
 
-use super::{ContainerSpec, Resources, Security, devices, user::User};
+use super::{ContainerSpec, Identity, Resources, Security, devices};
 use crate::{
     cgroup::Cgroups,
     process::{IdMap, in_user_namespace},
@@ -93,7 +93,8 @@ pub(crate) struct Joined {
 pub(crate) struct Inputs<'a> {
     pub(crate) spec: &'a ContainerSpec,
     pub(crate) image: &'a ImageConfiguration,
-    pub(crate) user: &'a User,
+    pub(crate) identity: &'a Identity,
+    pub(crate) home: &'a str,
     pub(crate) hostname: &'a str,
     pub(crate) joined: &'a Joined,
     pub(crate) cgroup: &'a str,
@@ -104,7 +105,7 @@ pub(crate) struct Inputs<'a> {
 }
 
 pub(crate) fn generate(inputs: &Inputs<'_>) -> Result<Spec, SpecError> {
-    let Inputs { spec, image, user, .. } = inputs;
+    let Inputs { spec, image, identity, .. } = inputs;
     let image_config = image.config().clone().unwrap_or_default();
     let args = command(spec, image_config.entrypoint().as_deref(), image_config.cmd().as_deref())?;
     let cwd = spec.working_dir.clone().or_else(|| image_config.working_dir().clone()).filter(|dir| !dir.is_empty());
@@ -117,19 +118,12 @@ pub(crate) fn generate(inputs: &Inputs<'_>) -> Result<Spec, SpecError> {
         .inheritable([])
         .ambient([])
         .build()?;
-    let mut groups: Vec<u32> = user.groups.iter().chain(&spec.security.supplemental_groups).copied().collect();
-    groups.push(user.gid);
-    groups.sort_unstable();
-    groups.dedup();
-    if !inputs.ids.may_set_groups {
-        groups.clear();
-    }
     let process = ProcessBuilder::default()
         .terminal(spec.tty)
         .args(args)
-        .env(environment(spec, image_config.env().as_deref(), inputs.hostname, &user.home))
+        .env(environment(spec, image_config.env().as_deref(), inputs.hostname, inputs.home))
         .cwd(cwd.unwrap_or_else(|| "/".to_owned()))
-        .user(UserBuilder::default().uid(user.uid).gid(user.gid).additional_gids(groups).build()?)
+        .user(UserBuilder::default().uid(identity.uid).gid(identity.gid).additional_gids(identity.groups.clone()).build()?)
         .capabilities(capabilities)
         .no_new_privileges(spec.security.no_new_privileges)
         .build()?;

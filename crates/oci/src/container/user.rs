@@ -2,6 +2,7 @@
 
 use std::{io, path::Path};
 
+use super::{Identity, Security};
 use crate::tree::Stack;
 
 /// `/etc/passwd` and `/etc/group` beyond this are cut: the largest real ones have tens of kilobytes.
@@ -15,6 +16,20 @@ pub(crate) struct User {
     /// Further groups of the user in `/etc/group`.
     pub(crate) groups: Vec<u32>,
     pub(crate) home: String,
+}
+
+impl User {
+    /// Who the first process of a container of that security is.
+    pub(crate) fn identity(&self, security: &Security, may_set_groups: bool) -> Identity {
+        let of_image = self.groups.iter().filter(|_| !security.strict_groups);
+        let mut groups: Vec<u32> = of_image.chain(&security.supplemental_groups).copied().chain([self.gid]).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        if !may_set_groups {
+            groups.clear();
+        }
+        Identity { uid: self.uid, gid: self.gid, groups }
+    }
 }
 
 /// Why a user could not be found; texts are containerd's.
@@ -123,6 +138,18 @@ mod tests {
         assert_eq!(found("7:8", None, None), (7, 8, vec![], "/".to_owned()));
         assert_eq!(found("nginx", Some(1000), None), (1000, 0, vec![], "/".to_owned()));
         assert_eq!(found("root", Some(101), Some(5)), (101, 5, vec![300], "/var/cache/nginx".to_owned()));
+    }
+
+    #[test]
+    fn groups_of_the_image_are_left_out_where_that_is_asked_for() {
+        let user = resolve_in(PASSWD, GROUP, "nginx", None, None).unwrap();
+        let groups = |strict_groups, may_set_groups| {
+            let security = Security { supplemental_groups: vec![2000, 5], strict_groups, ..Security::default() };
+            user.identity(&security, may_set_groups).groups
+        };
+        assert_eq!(groups(false, true), [5, 102, 300, 2000]);
+        assert_eq!(groups(true, true), [5, 102, 2000]);
+        assert_eq!(groups(true, false), Vec::<u32>::new());
     }
 
     #[test]

@@ -4,14 +4,14 @@ use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{
         Container as Spec, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
-        ContainerStatus, Pod, PodSpec, VolumeMountStatus,
+        ContainerStatus, ContainerUser, LinuxContainerUser, Pod, PodSpec, VolumeMountStatus,
     },
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
 use super::{
     backoff::go_seconds,
-    observed::{CRASH_LOOP_BACK_OFF, Container, Observed, Outcome, Run, RunState},
+    observed::{CRASH_LOOP_BACK_OFF, Container, Identity, Observed, Outcome, Run, RunState},
     restart::{self, Next, is_sidecar, pod_reference},
 };
 
@@ -52,6 +52,7 @@ pub(super) fn container_status(
         allocated_resources: spec.resources.as_ref().and_then(|resources| resources.requests.clone()),
         resources: spec.resources.clone(),
         volume_mounts: volume_mounts(spec),
+        user: latest.and_then(user),
         ..ContainerStatus::default()
     }
 }
@@ -130,6 +131,11 @@ fn terminated(run: &Run, outcome: &Outcome) -> ContainerStateTerminated {
         message: (!outcome.message.is_empty()).then(|| outcome.message.clone()),
         signal: None,
     }
+}
+
+fn user(run: &Run) -> Option<ContainerUser> {
+    let Identity { uid, gid, groups } = run.identity.clone()?;
+    Some(ContainerUser { linux: Some(LinuxContainerUser { uid, gid, supplemental_groups: Some(groups) }) })
 }
 
 fn volume_mounts(spec: &Spec) -> Option<Vec<VolumeMountStatus>> {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     backoff::Backoff,
-    observed::{Container, Failure, Observed, Outcome, Run, RunState, Sandbox},
+    observed::{Container, Failure, Identity, Observed, Outcome, Run, RunState, Sandbox},
 };
 
 pub(crate) fn at(second: i64) -> Timestamp {
@@ -46,6 +46,7 @@ fn run(attempt: u32, state: RunState) -> Run {
         image_id: "docker.io/library/nginx@sha256:aa".into(),
         spec_hash: "h1".into(),
         in_sandbox: true,
+        identity: Some(Identity { uid: 101, gid: 101, groups: vec![101, 2000] }),
         state,
     }
 }

@@ -99,8 +99,21 @@ pub struct Run {
     pub spec_hash: String,
     /// Made in the sandbox that exists now. A run from a lost sandbox counts as history: init containers run again.
     pub in_sandbox: bool,
+    /// Who its first process is, where that is known.
+    pub identity: Option<Identity>,
     /// Where it is in its life.
     pub state: RunState,
+}
+
+/// Who the first process of a container is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// User id.
+    pub uid: i64,
+    /// Group id.
+    pub gid: i64,
+    /// All its groups, in order.
+    pub groups: Vec<i64>,
 }
 
 impl Run {

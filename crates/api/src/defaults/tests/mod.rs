@@ -280,3 +280,14 @@ fn wrong_types_are_left_alone() {
     let mut pod = json!({ "spec": { "containers": [1, { "resources": { "limits": { "cpu": "1" }, "requests": 3 } }], "volumes": [null, {}] } });
     super::apply("", "Pod", &mut pod);
 }
+
+#[test]
+fn a_negative_grace_period_of_a_pod_is_a_second() {
+    let spec = json!({ "terminationGracePeriodSeconds": -5, "containers": [] });
+    let mut pod = json!({ "spec": spec });
+    super::apply("", "Pod", &mut pod);
+    assert_eq!(pod["spec"]["terminationGracePeriodSeconds"], 1);
+    let mut deployment = json!({ "spec": { "template": { "spec": spec } } });
+    super::apply("apps", "Deployment", &mut deployment);
+    assert_eq!(deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"], -5);
+}

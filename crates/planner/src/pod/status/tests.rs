@@ -184,6 +184,13 @@ fn a_pod_that_ended_never_runs_again_and_times_carry_over() {
 }
 
 #[test]
+fn a_status_says_who_runs() {
+    let status = status(&simple(), &ready([("web", running(0))]), &PodStatus::default(), at(100));
+    let user = serde_json::to_value(&status.container_statuses.unwrap()[0].user).unwrap();
+    assert_eq!(user, json!({ "linux": { "uid": 101, "gid": 101, "supplementalGroups": [101, 2000] } }));
+}
+
+#[test]
 fn a_refused_pod_says_which_generation_was_refused() {
     let mut refused = simple();
     refused.metadata.generation = Some(3);
