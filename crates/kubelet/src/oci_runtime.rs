@@ -15,8 +15,8 @@ use windlass_oci::{
 use windlass_planner::pod::Identity;
 
 use crate::runtime::{
-    Container, ContainerConfig, ContainerExited, ContainerState, Error, ExecOutput, Image, RegistryAuth, Runtime, Sandbox,
-    SandboxConfig, Seccomp,
+    Container, ContainerConfig, ContainerExited, ContainerState, Error, ExecOutput, Image, Propagation, RegistryAuth, Runtime,
+    Sandbox, SandboxConfig, Seccomp,
 };
 use crate::session::{Input, Output, Resize, Session, Streams};
 
@@ -235,6 +235,11 @@ fn container_spec(config: ContainerConfig) -> Result<oci::ContainerSpec, Error> 
         host_path: mount.host_path,
         container_path: mount.container_path,
         read_only: mount.read_only,
+        propagation: match mount.propagation {
+            Propagation::Private => oci::Propagation::Private,
+            Propagation::HostToContainer => oci::Propagation::HostToContainer,
+            Propagation::Bidirectional => oci::Propagation::Bidirectional,
+        },
     });
     let (resources, security) = (config.resources, config.security);
     Ok(oci::ContainerSpec {

@@ -80,6 +80,18 @@ pub struct Sandbox {
     pub created_at: Timestamp,
 }
 
+/// Which later mounts cross the border between a machine and a container's mount.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Propagation {
+    /// None.
+    #[default]
+    Private,
+    /// The machine's.
+    HostToContainer,
+    /// Those of either.
+    Bidirectional,
+}
+
 /// A mount from the machine into a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
@@ -89,6 +101,9 @@ pub struct Mount {
     pub container_path: String,
     /// No writes.
     pub read_only: bool,
+    /// What of later mounts is seen on the other side.
+    #[serde(default)]
+    pub propagation: Propagation,
 }
 
 /// Limits and shares of a container.

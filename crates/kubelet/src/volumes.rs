@@ -11,8 +11,12 @@ mod token;
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fs, io,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::{
+        ffi::OsStringExt,
+        fs::{MetadataExt, PermissionsExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -192,13 +196,45 @@ fn is_mount_point(path: &Path) -> io::Result<bool> {
     Ok(fs::metadata(path)?.dev() != fs::metadata(parent)?.dev())
 }
 
-/// Unmounts what is mounted below a pod's directory: `emptyDir`s in memory.
+/// Unmounts what is mounted below a pod's directory: `emptyDir`s in memory, and what containers mounted into volumes that they share
+/// with the machine.
 pub(crate) fn unmount(pod_directory: &Path) {
-    let memory = pod_directory.join("volumes/kubernetes.io~empty-dir");
-    for entry in fs::read_dir(&memory).into_iter().flatten().flatten() {
-        // EINVAL: an ordinary directory, the usual case.
-        let _ = umount2(&entry.path(), MntFlags::MNT_DETACH);
+    let Ok(directory) = fs::canonicalize(pod_directory) else { return };
+    // The last mounted lie on top.
+    for point in mounted_below(&directory).iter().rev() {
+        let _ = umount2(point, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
     }
+}
+
+/// Mount points below a directory, in the order in which they were mounted.
+fn mounted_below(directory: &Path) -> Vec<PathBuf> {
+    let mounts = fs::read("/proc/thread-self/mountinfo").unwrap_or_default();
+    let point = |line: &[u8]| line.split(|byte| *byte == b' ').nth(4).map(unescape);
+    mounts
+        .split(|byte| *byte == b'\n')
+        .filter_map(point)
+        .filter(|path| path != directory && path.starts_with(directory))
+        .collect()
+}
+
+/// A path of mountinfo, which writes blanks and backslashes as three octal digits.
+fn unescape(text: &[u8]) -> PathBuf {
+    let mut path = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        let octal = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()).filter(|_| *first == b'\\') {
+            Some(byte) => {
+                path.push(byte);
+                rest = &after[3..];
+            }
+            None => {
+                path.push(*first);
+                rest = after;
+            }
+        }
+    }
+    PathBuf::from(OsString::from_vec(path))
 }
 
 /// Removes a pod's directory with all its volumes; what lies behind hostPath and claims is never touched.
@@ -207,8 +243,45 @@ pub(crate) fn unmount(pod_directory: &Path) {
 /// When something below cannot be removed.
 pub(crate) fn remove(pod_directory: &Path) -> io::Result<()> {
     unmount(pod_directory);
+    if let Some(point) = fs::canonicalize(pod_directory).ok().and_then(|directory| mounted_below(&directory).pop()) {
+        // What is behind it is not the pod's.
+        return Err(io::Error::other(format!("{} is still mounted", point.display())));
+    }
     match fs::remove_dir_all(pod_directory) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sched::{CloneFlags, unshare};
+
+    use super::*;
+
+    #[test]
+    fn blanks_in_mount_points() {
+        assert_eq!(unescape(br"/a\040b\134c\0"), Path::new(r"/a b\c\0"));
+    }
+
+    /// In a thread whose mounts are its own (needs root).
+    #[test]
+    fn what_a_container_mounted_is_let_go_and_stays_as_it_is() {
+        let test = || {
+            let none = None::<&str>;
+            unshare(CloneFlags::CLONE_NEWNS).unwrap();
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+            let directory = tempfile::tempdir().unwrap();
+            let (pod, outside) = (directory.path().join("a pod"), directory.path().join("outside"));
+            let below = pod.join("volumes/kubernetes.io~empty-dir/v/below");
+            fs::create_dir_all(&below).unwrap();
+            fs::create_dir_all(&outside).unwrap();
+            fs::write(outside.join("kept"), "").unwrap();
+            mount(Some(&outside), &below, none, MsFlags::MS_BIND, none).unwrap();
+            assert!(below.join("kept").exists());
+            remove(&pod).unwrap();
+            assert!(!pod.exists() && outside.join("kept").exists());
+        };
+        std::thread::spawn(test).join().unwrap();
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     objects::{Data, Key},
     paths::container_log,
     pod::{name, namespace, uid},
-    runtime::{ContainerConfig, Image, Mount, Resources, Seccomp, Security},
+    runtime::{ContainerConfig, Image, Mount, Propagation, Resources, Seccomp, Security},
     volumes::{MountedVolumes, sub_path},
 };
 
@@ -174,14 +174,24 @@ fn mounts<'a>(scope: &Scope, parts: &Parts<'_>, lookup: impl Fn(&str) -> Option<
             None => volume.path.clone(),
         };
         let read_only = mount.read_only.unwrap_or(false) || volume.read_only;
-        mounts.push(Mount { host_path, container_path: mount.mount_path.clone(), read_only });
+        let propagation = match mount.mount_propagation.as_deref() {
+            Some("HostToContainer") => Propagation::HostToContainer,
+            Some("Bidirectional") => Propagation::Bidirectional,
+            _ => Propagation::Private,
+        };
+        mounts.push(Mount { host_path, container_path: mount.mount_path.clone(), read_only, propagation });
     }
     let read_only_root =
         container.security_context.as_ref().and_then(|context| context.read_only_root_filesystem).unwrap_or(false);
     let mut add_file = |path: PathBuf, container_path: &str, read_only: bool| {
         // What the user mounts there goes first.
         if !mounts.iter().any(|mount| mount.container_path == container_path) {
-            mounts.push(Mount { host_path: path, container_path: container_path.to_owned(), read_only });
+            mounts.push(Mount {
+                host_path: path,
+                container_path: container_path.to_owned(),
+                read_only,
+                propagation: Propagation::Private,
+            });
         }
     };
     let directory = scope.kubelet.paths.pod(uid(&scope.pod));

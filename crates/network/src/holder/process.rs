@@ -87,6 +87,9 @@ fn run(data_dir: &Path) -> Result<(), SetupError> {
     // Mounts of the machine stay in it; what the host unmounts is let go here too, so the host's disks are never kept busy.
     let slave = MsFlags::MS_REC | MsFlags::MS_SLAVE;
     step("keep the machine's mounts to itself", mount(None::<&str>, "/", None::<&str>, slave, None::<&str>))?;
+    // Among the machine's own: containers see each other's where they ask for that.
+    let shared = MsFlags::MS_REC | MsFlags::MS_SHARED;
+    step("share the machine's mounts within it", mount(None::<&str>, "/", None::<&str>, shared, None::<&str>))?;
     if in_user_namespace() {
         show_own_cgroups();
     }

@@ -17,7 +17,7 @@ use oci_spec::{
     },
 };
 
-use super::{ContainerSpec, Identity, Resources, Security, devices};
+use super::{ContainerSpec, Identity, Propagation, Resources, Security, devices};
 use crate::{
     cgroup::Cgroups,
     process::{IdMap, in_user_namespace},
@@ -136,6 +136,10 @@ pub(crate) fn generate(inputs: &Inputs<'_>) -> Result<Spec, SpecError> {
         true => linux.masked_paths([]).readonly_paths([]).devices(devices::all()?),
         false => linux.masked_paths(paths(&MASKED)).readonly_paths(paths(&READ_ONLY)),
     };
+    if spec.mounts.iter().any(|mount| mount.propagation == Propagation::Bidirectional) {
+        // Else all that the container has is the machine's slave, and nothing finds its way back.
+        linux = linux.rootfs_propagation("shared");
+    }
     let root = RootBuilder::default().path("rootfs").readonly(spec.security.read_only_root).build()?;
     let mounts = mounts(spec, inputs.joined, inputs.ids)?;
     Ok(SpecBuilder::default().root(root).mounts(mounts).process(process).linux(linux.build()?).build()?)
@@ -289,7 +293,12 @@ fn mounts(spec: &ContainerSpec, joined: &Joined, ids: &IdMap) -> Result<Vec<Spec
     own.sort_by_key(|m| Path::new(&m.container_path).components().count());
     for m in own {
         let access = if m.read_only { "ro" } else { "rw" };
-        mounts.push(mount(&m.container_path, "bind", &m.host_path, &["rbind", "rprivate", access])?);
+        let propagation = match m.propagation {
+            Propagation::Private => "rprivate",
+            Propagation::HostToContainer => "rslave",
+            Propagation::Bidirectional => "rshared",
+        };
+        mounts.push(mount(&m.container_path, "bind", &m.host_path, &["rbind", propagation, access])?);
     }
     // What the pod mounts on one of ours replaces it.
     let replaced = |m: &SpecMount| spec.mounts.iter().any(|own| Path::new(&own.container_path) == m.destination());

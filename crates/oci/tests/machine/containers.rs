@@ -2,9 +2,10 @@
 
 use std::{env, fs, os::unix::fs::FileTypeExt as _, process::Command, time::Duration};
 
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use oci_spec::image::ConfigBuilder;
 use windlass_oci::{
-    container::{ContainerSpec, Mount, Resources, RuntimeError, SandboxSpec, Security},
+    container::{ContainerSpec, Mount, Propagation, Resources, RuntimeError, SandboxSpec, Security},
     error::chain,
     image::{BuildEntry, BuildSource},
 };
@@ -22,6 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("isolation", isolation),
     ("image_defaults", image_defaults),
     ("mounts_and_working_dir", mounts_and_working_dir),
+    ("mounts_cross_the_border_where_that_is_asked_for", mounts_cross_the_border_where_that_is_asked_for),
     ("start_errors", start_errors),
     ("signals_as_default", signals_as_default),
     ("stop_with_grace_and_without", stop_with_grace_and_without),
@@ -94,6 +96,7 @@ fn mounts_and_working_dir() {
             host_path: host_path.to_owned(),
             container_path: container_path.to_owned(),
             read_only,
+            propagation: Propagation::Private,
         };
         let mut spec = machine.script("pwd; echo kept > file; cat /etc/hosts; echo no > /ro/x || echo refused").await;
         spec.mounts = vec![mount(&volume, "/data", false), mount(&file, "/etc/hosts", true), mount(&volume, "/ro", true)];
@@ -102,6 +105,36 @@ fn mounts_and_working_dir() {
         let out: Vec<_> = log.lines().filter_map(|l| l.strip_prefix("stdout F ")).collect();
         assert_eq!(out, ["/data/deep/er", "127.0.0.1 localhost", "refused"], "{log}");
         assert_eq!(fs::read_to_string(volume.join("deep/er/file")).unwrap(), "kept\n");
+    });
+}
+
+/// One container mounts something into a volume; who sees it?
+fn mounts_cross_the_border_where_that_is_asked_for() {
+    let machine = Machine::new();
+    run(async {
+        let volume = machine.dir.path().join("volume");
+        fs::create_dir_all(volume.join("below")).unwrap();
+        let none = None::<&str>;
+        mount(Some("volume"), &volume, Some("tmpfs"), MsFlags::empty(), none).unwrap();
+        mount(none, &volume, none, MsFlags::MS_SHARED, none).unwrap();
+        fs::create_dir(volume.join("below")).unwrap();
+        let start = async |script: &str, propagation| {
+            let mut spec = machine.script(script).await;
+            spec.mounts = vec![Mount { host_path: volume.clone(), container_path: "/v".into(), read_only: false, propagation }];
+            spec.security.privileged = true;
+            machine.start(spec).await
+        };
+        let look = "for try in $(/bin/busybox seq 100); do test -e /v/go && break; sleep 0.1; done; test -e /v/below/here";
+        let (follows, private) = (start(look, Propagation::HostToContainer).await, start(look, Propagation::Private).await);
+        let mounts = "/bin/busybox mount -t tmpfs x /v/below && touch /v/below/here";
+        let giver = start(mounts, Propagation::Bidirectional).await;
+        assert_eq!(machine.exited(&giver).await.0, 0, "{}", log_text(&machine.log_path()));
+        assert!(volume.join("below/here").exists(), "the machine sees it");
+        fs::write(volume.join("go"), "").unwrap();
+        assert_eq!((machine.exited(&follows).await.0, machine.exited(&private).await.0), (0, 1));
+        for mounted in [volume.join("below"), volume] {
+            umount2(&mounted, MntFlags::MNT_DETACH).unwrap();
+        }
     });
 }
 

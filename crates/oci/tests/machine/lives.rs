@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use windlass_oci::container::{Mount, Phase, Runtime, RuntimeConfig};
+use windlass_oci::container::{Mount, Phase, Propagation, Runtime, RuntimeConfig};
 
 use crate::{
     Test,
@@ -73,7 +73,12 @@ pub(crate) fn be_killed(data_dir: &str) -> ! {
         let stays =
             machine.start(machine.script("echo begin; while [ ! -e /tmp/stop ]; do sleep 0.02; done; echo end").await).await;
         let mut spec = machine.script("while [ -e /flag/alive ]; do sleep 0.02; done; exit 6").await;
-        let flag = Mount { host_path: data_dir.into(), container_path: "/flag".into(), read_only: true };
+        let flag = Mount {
+            host_path: data_dir.into(),
+            container_path: "/flag".into(),
+            read_only: true,
+            propagation: Propagation::Private,
+        };
         spec.mounts = vec![flag];
         spec.log_path = format!("{data_dir}/second.log").into();
         let ends = machine.start(spec).await;
