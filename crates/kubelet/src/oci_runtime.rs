@@ -15,8 +15,8 @@ use windlass_oci::{
 use windlass_planner::pod::Identity;
 
 use crate::runtime::{
-    Container, ContainerConfig, ContainerExited, ContainerState, Error, ExecOutput, Image, Propagation, RegistryAuth, Runtime,
-    Sandbox, SandboxConfig, Seccomp,
+    Container, ContainerConfig, ContainerExited, ContainerState, Error, ExecOutput, Image, Propagation, RegistryAuth, Resources,
+    Runtime, Sandbox, SandboxConfig, Seccomp,
 };
 use crate::session::{Input, Output, Resize, Session, Streams};
 
@@ -97,6 +97,7 @@ impl Runtime for OciRuntime {
             share_pid: config.share_pid,
             sysctls: config.sysctls.clone(),
             cgroup_parent: config.cgroup_parent.clone(),
+            limits: resources(&config.limits),
             note: note(&config)?,
         };
         self.inner.create_sandbox(spec).await.map(|s| sandbox(&s)).map_err(runtime_error)
@@ -241,7 +242,7 @@ fn container_spec(config: ContainerConfig) -> Result<oci::ContainerSpec, Error> 
             Propagation::Bidirectional => oci::Propagation::Bidirectional,
         },
     });
-    let (resources, security) = (config.resources, config.security);
+    let security = config.security;
     Ok(oci::ContainerSpec {
         image_id: config.image_id,
         command: config.command,
@@ -249,13 +250,7 @@ fn container_spec(config: ContainerConfig) -> Result<oci::ContainerSpec, Error> 
         working_dir: config.working_dir,
         env: config.env,
         mounts: mounts.collect(),
-        resources: oci::Resources {
-            cpu_shares: resources.cpu_shares,
-            cpu_quota: resources.cpu_quota,
-            cpu_period: resources.cpu_period,
-            memory_limit: resources.memory_limit,
-            oom_score_adj: resources.oom_score_adj,
-        },
+        resources: resources(&config.resources),
         security: oci::Security {
             run_as_user: security.run_as_user.map(numeric_id).transpose()?,
             run_as_group: security.run_as_group.map(numeric_id).transpose()?,
@@ -279,6 +274,11 @@ fn container_spec(config: ContainerConfig) -> Result<oci::ContainerSpec, Error> 
         pid_of: config.pid_of,
         note,
     })
+}
+
+fn resources(resources: &Resources) -> oci::Resources {
+    let Resources { cpu_shares, cpu_quota, cpu_period, memory_limit, oom_score_adj } = *resources;
+    oci::Resources { cpu_shares, cpu_quota, cpu_period, memory_limit, oom_score_adj }
 }
 
 /// The API has 64 bits for ids, Linux 32.

@@ -63,6 +63,9 @@ pub struct SandboxConfig {
     pub sysctls: BTreeMap<String, String>,
     /// Cgroup of the pod, below the machine's root cgroup: `kubepods/burstable/pod<uid>`.
     pub cgroup_parent: String,
+    /// What its containers may have together of memory and CPU time.
+    #[serde(default)]
+    pub limits: Resources,
 }
 
 /// A sandbox that exists.

@@ -1,5 +1,6 @@
 //! Control groups of pods and containers, version 1 (a tree for each controller) and 2 (one tree).
 
+mod limits;
 mod warm;
 
 use std::{

@@ -130,13 +130,7 @@ pub(crate) fn build(scope: &Scope, parts: &Parts<'_>) -> Result<ContainerConfig,
         args: expanded(&container.args),
         working_dir: container.working_dir.clone().filter(|path| !path.is_empty()),
         mounts: mounts(scope, parts, lookup)?,
-        resources: Resources {
-            cpu_shares: u64::try_from(kernel.cpu_shares).unwrap_or(0),
-            cpu_quota: kernel.cpu_quota,
-            cpu_period: u64::try_from(kernel.cpu_period).unwrap_or(0),
-            memory_limit: kernel.memory_limit,
-            oom_score_adj: i32::try_from(kernel.oom_score_adj).unwrap_or(0),
-        },
+        resources: for_kernel(kernel),
         security: security(pod, container, &kubelet.paths.seccomp()),
         log_path: container_log(&pod_logs, &container.name, parts.attempt),
         stdin: container.stdin.unwrap_or(false),
@@ -146,6 +140,17 @@ pub(crate) fn build(scope: &Scope, parts: &Parts<'_>) -> Result<ContainerConfig,
         annotations: notes(pod, container, parts),
         env,
     })
+}
+
+/// What the runtime is to tell the kernel.
+pub(super) fn for_kernel(kernel: resources::Kernel) -> Resources {
+    Resources {
+        cpu_shares: u64::try_from(kernel.cpu_shares).unwrap_or(0),
+        cpu_quota: kernel.cpu_quota,
+        cpu_period: u64::try_from(kernel.cpu_period).unwrap_or(0),
+        memory_limit: kernel.memory_limit,
+        oom_score_adj: i32::try_from(kernel.oom_score_adj).unwrap_or(0),
+    }
 }
 
 fn notes(pod: &Pod, container: &Container, parts: &Parts<'_>) -> BTreeMap<String, String> {

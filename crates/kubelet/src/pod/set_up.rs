@@ -8,9 +8,12 @@ use std::{
 };
 
 use tokio::{sync::oneshot, time::timeout};
-use windlass_planner::pod::admission;
+use windlass_planner::pod::{admission, resources};
 
-use super::operation::{Done, Scope};
+use super::{
+    container_config::for_kernel,
+    operation::{Done, Scope},
+};
 use crate::{
     env::Facts,
     files,
@@ -95,7 +98,8 @@ fn config(scope: &Scope, attempt: u32) -> SandboxConfig {
         host_network: spec.and_then(|spec| spec.host_network).unwrap_or(false),
         share_pid: spec.and_then(|spec| spec.share_process_namespace).unwrap_or(false),
         sysctls: sysctls.iter().map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect::<BTreeMap<_, _>>(),
-        cgroup_parent: windlass_planner::pod::resources::cgroup(pod),
+        cgroup_parent: resources::cgroup(pod),
+        limits: spec.and_then(resources::together).map(for_kernel).unwrap_or_default(),
     }
 }
 

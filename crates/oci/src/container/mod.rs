@@ -55,6 +55,9 @@ pub struct SandboxSpec {
     pub sysctls: BTreeMap<String, String>,
     /// Control group of the sandbox, below the machine's: `kubepods/burstable/pod<uid>`.
     pub cgroup_parent: String,
+    /// What its containers may have together of memory and CPU time.
+    #[serde(default)]
+    pub limits: Resources,
     /// Kept and given back as it is.
     pub note: String,
 }

@@ -229,7 +229,11 @@ impl Runtime {
             // Its first container follows at once.
             inner.cgroups.expect_start();
             let dir = inner.sandboxes_dir.join(&id);
-            let created = Sandbox::create(id.clone(), dir.clone(), spec, &inner.config.executable);
+            let created = Sandbox::create(id.clone(), dir.clone(), spec, &inner.config.executable).and_then(|sandbox| {
+                let group = inner.cgroup_of(&sandbox);
+                let limited = inner.cgroups.limit(&group, &sandbox.spec.limits);
+                limited.inspect_err(|_| inner.cgroups.remove(&group)).map(|()| sandbox)
+            });
             let sandbox = created.inspect_err(|_| drop(destroy_dir(&dir))).map_err(failed)?;
             inner.known().sandboxes.insert(id, sandbox.clone());
             Ok(sandbox)

@@ -28,6 +28,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("signals_as_default", signals_as_default),
     ("stop_with_grace_and_without", stop_with_grace_and_without),
     ("out_of_memory", out_of_memory),
+    ("out_of_memory_together", out_of_memory_together),
     ("security", security),
     ("shared_process_namespace", shared_process_namespace),
     ("nginx_serves_and_stops", nginx_serves_and_stops),
@@ -209,6 +210,20 @@ fn out_of_memory() {
         spec.resources = Resources { memory_limit: 16 << 20, ..Resources::default() };
         let id = machine.start(spec).await;
         let (code, oom_killed, _) = machine.exited(&id).await;
+        assert_eq!((code, oom_killed), (137, true));
+    });
+}
+
+fn out_of_memory_together() {
+    let machine = Machine::new();
+    run(async {
+        let limits = Resources { memory_limit: 16 << 20, cpu_quota: 50_000, cpu_period: 100_000, ..Resources::default() };
+        let parent = SandboxSpec { hostname: "pod".into(), cgroup_parent: "kubepods/pod2".into(), limits, ..Default::default() };
+        let sandbox = machine.runtime.create_sandbox(parent).await.unwrap();
+        let spec = machine.script("x=$(yes); echo $x").await;
+        let container = machine.runtime.create_container(&sandbox.id, spec).await.unwrap();
+        machine.runtime.start_container(&container.id).await.unwrap();
+        let (code, oom_killed, _) = machine.exited(&container.id).await;
         assert_eq!((code, oom_killed), (137, true));
     });
 }

@@ -96,7 +96,7 @@ pub fn qos(spec: &PodSpec) -> Qos {
 /// What the kernel is told of one container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kernel {
-    /// `cpu.shares` of cgroup v1.
+    /// `cpu.shares` of cgroup v1; 0: as they are.
     pub cpu_shares: i64,
     /// Microseconds of CPU a period; 0: no limit.
     pub cpu_quota: i64,
@@ -126,11 +126,32 @@ pub fn kernel(spec: &PodSpec, container: &Container, memory_bytes: i64) -> Kerne
     };
     Kernel {
         cpu_shares: (cpu_request * SHARES_PER_CPU / 1000).clamp(MIN_SHARES, MAX_SHARES),
-        cpu_quota: if cpu_limit == 0 { 0 } else { (cpu_limit * CPU_PERIOD / 1000).max(MIN_CPU_QUOTA) },
+        cpu_quota: quota(cpu_limit),
         cpu_period: CPU_PERIOD,
         memory_limit: limit("memory").and_then(units).unwrap_or(0),
         oom_score_adj,
     }
+}
+
+/// Limits that the containers of a pod have together, beside those of each.
+pub fn together(spec: &PodSpec) -> Option<Kernel> {
+    let whole = spec.resources.as_ref();
+    let limited = |resource| limit(whole, resource);
+    if RESOURCES.iter().all(|resource| limited(resource).is_none()) {
+        return None;
+    }
+    Some(Kernel {
+        cpu_shares: 0,
+        cpu_quota: quota(limited("cpu").and_then(milli).unwrap_or(0)),
+        cpu_period: CPU_PERIOD,
+        memory_limit: limited("memory").and_then(units).unwrap_or(0),
+        oom_score_adj: 0,
+    })
+}
+
+/// Microseconds a period, for thousandths of a CPU.
+fn quota(cpu_limit: i64) -> i64 {
+    if cpu_limit == 0 { 0 } else { (cpu_limit * CPU_PERIOD / 1000).max(MIN_CPU_QUOTA) }
 }
 
 fn requested_memory(of: Option<&ResourceRequirements>) -> i64 {
@@ -226,6 +247,18 @@ mod tests {
         assert_eq!(check(json!({ "requests": both, "limits": both })), ("Guaranteed", "102 50000 536870912".into(), -997));
         assert_eq!(check(json!({ "requests": both })), ("Burstable", "102 0 0".into(), 750));
         assert_eq!(check(json!({})), ("BestEffort", "102 0 0".into(), 1000));
+    }
+
+    #[test]
+    fn a_pod_is_limited_as_a_whole_where_it_says_so() {
+        let limits = |spec| {
+            let spec: PodSpec = serde_json::from_value(spec).unwrap();
+            together(&spec).map(|kernel| (kernel.cpu_quota, kernel.memory_limit))
+        };
+        let memory = json!({ "limits": { "memory": "64Mi" }, "requests": { "cpu": "1" } });
+        assert_eq!(limits(json!({ "containers": [{ "name": "a", "resources": memory }] })), None);
+        assert_eq!(limits(json!({ "containers": [], "resources": memory })), Some((0, 64 << 20)));
+        assert_eq!(limits(json!({ "containers": [], "resources": { "limits": { "cpu": "1500m" } } })), Some((150_000, 0)));
     }
 
     #[test]
