@@ -1,11 +1,8 @@
 //! Debian packages that serve as real parts in the tests.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{path::Path, process::Command};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::process::{execute, output};
 
@@ -33,7 +30,7 @@ pub(crate) fn packages() -> Result<()> {
     execute(apt().args(["install", "-y", "-qq", "--no-install-recommends"]).args(missing).env("RUNLEVEL", "1"))
 }
 
-fn apt() -> Command {
+pub(crate) fn apt() -> Command {
     let mut command = as_root("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive");
     command
@@ -57,28 +54,4 @@ pub(crate) fn users() -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// An old kubectl (Debian's 1.20) and, where one is on the PATH, a current one.
-#[derive(Debug)]
-pub(crate) struct Kubectls {
-    pub(crate) old: PathBuf,
-    pub(crate) current: Option<PathBuf>,
-}
-
-/// Unpacks Debian's kubectl below `dir` (it must not hide another one on the PATH) and looks for a current one.
-pub(crate) fn kubectls(dir: &Path) -> Result<Kubectls> {
-    let old = dir.join("kubernetes-client/usr/bin/kubectl");
-    if !old.exists() {
-        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        execute(apt().arg("update").arg("-qq"))?;
-        execute(Command::new("apt-get").args(["download", "-q", "kubernetes-client"]).current_dir(dir))?;
-        let package = std::fs::read_dir(dir)?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-            .context("apt-get download left no package behind")?;
-        execute(Command::new("dpkg").arg("-x").arg(package).arg(dir.join("kubernetes-client")))?;
-    }
-    let current = output(Command::new("sh").args(["-c", "command -v kubectl"])).ok().map(|path| PathBuf::from(path.trim()));
-    Ok(Kubectls { old, current })
 }

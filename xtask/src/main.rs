@@ -4,6 +4,7 @@
 mod bench;
 mod fixtures;
 mod install;
+mod kubectl;
 mod process;
 mod schema;
 mod sim;

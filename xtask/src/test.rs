@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::{
-    fixtures, install,
+    fixtures, install, kubectl,
     process::{execute, output},
     sim, tidy,
 };
@@ -44,7 +44,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         run_lints()?;
     }
     let fixtures = target_dir()?.join("fixtures");
-    let kubectls = install::kubectls(&fixtures)?;
+    let kubectls = kubectl::make(&fixtures)?;
     let mut environment = vec![("WINDLASS_TEST_KUBECTL_OLD", kubectls.old)];
     environment.extend(kubectls.current.map(|path| ("WINDLASS_TEST_KUBECTL", path)));
     if all || options.crates {
