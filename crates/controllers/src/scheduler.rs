@@ -109,20 +109,14 @@ impl Loop {
         let freed = match (old, new) {
             (_, Some(pod)) if replica::is_finished(pod) => self.cluster().remove(owner::uid(&pod.metadata)),
             (old, Some(pod)) => {
-                let node = replica::node_name(pod);
-                if let Some(node) = node {
-                    let same = old.is_some_and(|old| {
-                        replica::node_name(old) == Some(node)
-                            && old.spec == pod.spec
-                            && old.metadata.labels == pod.metadata.labels
-                    });
-                    if !same {
-                        self.cluster().place(Arc::clone(pod), node);
-                    }
+                if let Some(node) = replica::node_name(pod) {
+                    self.cluster().place(Arc::clone(pod), node);
                 } else if schedule::is_waiting(pod) {
                     queue.add(key_of(&pod.metadata));
                 }
-                false
+                // A pod on its way out no longer counts where pods are spread.
+                let was_active = old.is_some_and(|old| old.metadata.deletion_timestamp.is_none());
+                was_active && pod.metadata.deletion_timestamp.is_some()
             }
             (Some(pod), None) => {
                 self.parked().remove(&key_of(&pod.metadata));

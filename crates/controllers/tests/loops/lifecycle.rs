@@ -123,6 +123,35 @@ async fn a_pod_that_fits_nowhere_says_why_and_is_placed_when_it_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_goes_makes_room_where_pods_are_spread() {
+    let machine = Machine::start(2).await;
+    let pod = |name: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "labels": {"app": "web"}, "finalizers": ["example.com/kept"]},
+            "spec": {
+                "nodeSelector": {"kubernetes.io/hostname": "node-1"}, "containers": [{"name": "c", "image": "i"}],
+                "topologySpreadConstraints": [{
+                    "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule",
+                    "nodeAffinityPolicy": "Ignore", "labelSelector": {"matchLabels": {"app": "web"}}
+                }]
+            }
+        })
+    };
+    machine.create::<Pod>(pod("first")).await;
+    machine.until("first", kube::runtime::conditions::is_pod_running()).await;
+    machine.create::<Pod>(pod("second")).await;
+    let is_parked = |pod: Option<&Pod>| {
+        let conditions = pod.and_then(|pod| pod.status.as_ref()?.conditions.as_ref());
+        conditions.is_some_and(|all| all.iter().any(|condition| condition.reason.as_deref() == Some("Unschedulable")))
+    };
+    machine.until("second", is_parked).await;
+    machine.api::<Pod>().delete("first", &DeleteParams::default()).await.unwrap();
+    machine.until("second", kube::runtime::conditions::is_pod_running()).await;
+    assert!(machine.api::<Pod>().get("first").await.is_ok(), "its finalizer keeps it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn endpoints_follow_pods_and_go_with_their_service() {
     let machine = Machine::start(1).await;
     machine.create::<Deployment>(web(2, "v1")).await;

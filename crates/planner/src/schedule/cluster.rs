@@ -8,7 +8,7 @@ use std::{
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
 
 use super::resources::Resources;
-use crate::{owner, replica};
+use crate::owner;
 
 /// A port of the host that a pod takes: protocol, port, address.
 pub(super) type HostPort = (String, i32, String);
@@ -108,6 +108,14 @@ impl NodeState {
 
     fn insert(&mut self, pod: Arc<Pod>) {
         let uid = owner::uid(&pod.metadata).to_owned();
+        let owner = |pod: &Pod| owner::controller_uid(&pod.metadata).map(str::to_owned);
+        if let Some(placed) = self.pods.get_mut(&uid)
+            && placed.pod.spec == pod.spec
+            && owner(&placed.pod) == owner(&pod)
+        {
+            placed.pod = pod;
+            return;
+        }
         self.remove(&uid);
         let spec = pod.spec.as_ref();
         let requests = spec.map(Resources::of_pod).unwrap_or_default();
@@ -200,7 +208,7 @@ impl Cluster {
         }
     }
 
-    /// A pod takes its place on a node, or is placed there in advance of the API server's word.
+    /// A pod takes its place on a node, or is placed there in advance of the API server's word, or is there and has changed.
     pub fn place(&mut self, pod: Arc<Pod>, node: &str) {
         let uid = owner::uid(&pod.metadata).to_owned();
         if self.places.get(&uid).is_some_and(|place| place != node) {
@@ -258,7 +266,7 @@ impl Cluster {
 fn pod_repels(pod: &Pod) -> bool {
     let affinity = pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref()?.pod_anti_affinity.as_ref());
     let required = affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
-    replica::is_active(pod) && required.is_some_and(|terms| !terms.is_empty())
+    required.is_some_and(|terms| !terms.is_empty())
 }
 
 /// The parts of a node that decide about placement; a heartbeat changes none of them.

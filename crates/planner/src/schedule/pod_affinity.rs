@@ -9,7 +9,7 @@ use super::{
     cluster::{Cluster, NodeState},
     verdict::Rejection,
 };
-use crate::{owner, replica};
+use crate::owner;
 
 /// A label of nodes and a value of it.
 type Place<'a> = (&'a str, &'a str);
@@ -96,7 +96,7 @@ pub(super) fn neighbours<'a>(cluster: &'a Cluster, pod: &'a Pod, spec: &'a PodSp
     if wanted.is_empty() && avoided.is_empty() && preferred.is_empty() {
         return found;
     }
-    for (node, other) in cluster.placed().filter(|(_, other)| replica::is_active(other)) {
+    for (node, other) in cluster.placed() {
         for (term, (_, places, _)) in wanted.iter().zip(&mut found.wanted) {
             if let Some(value) = node.label(term.topology_key).filter(|_| term.matches(other)) {
                 places.insert(value);

@@ -190,6 +190,39 @@ fn pods_spread_over_zones() {
     );
 }
 
+/// The pod, on its way out.
+fn going(pod: &Pod) -> Arc<Pod> {
+    let mut pod = pod.clone();
+    pod.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+    Arc::new(pod)
+}
+
+#[test]
+fn a_pod_that_goes_is_not_spread_from_but_kept_away_from() {
+    let mut cluster = cluster(&[node("a1", json!({}))]);
+    let first = pod("first", json!({}));
+    cluster.place(Arc::clone(&first), "a1");
+    cluster.set_node(node("b1", json!({"unschedulable": true})));
+    let term = json!({"labelSelector": {"matchLabels": {"app": "web"}}, "topologyKey": "zone"});
+    let mut constraint = term.clone();
+    constraint
+        .as_object_mut()
+        .unwrap()
+        .extend([("maxSkew".to_owned(), json!(1)), ("whenUnsatisfiable".to_owned(), json!("DoNotSchedule"))]);
+    let spread = pod("second", json!({"topologySpreadConstraints": [constraint]}));
+    assert!(matches!(decide(&cluster, &spread, &PodVolumes::default()), Decision::Unschedulable(_)));
+    cluster.place(going(&first), "a1");
+    check(&cluster, &spread, expect!["a1"]);
+    let away = json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}});
+    let why = |cluster: &Cluster, spec: Value| match decide(cluster, &pod("second", spec), &PodVolumes::default()) {
+        Decision::Bind { node, .. } => node,
+        Decision::Unschedulable(why) => why.rejections().keys().cloned().collect::<Vec<_>>().join(", "),
+    };
+    assert_eq!(why(&cluster, away.clone()), "node(s) didn't match pod anti-affinity rules, node(s) were unschedulable");
+    cluster.place(going(&pod("first", away)), "a1");
+    assert_eq!(why(&cluster, json!({})), "node(s) didn't satisfy existing pods anti-affinity rules, node(s) were unschedulable");
+}
+
 #[test]
 fn a_pod_asks_for_its_hungriest_moment() {
     let spec = serde_json::from_value(json!({
