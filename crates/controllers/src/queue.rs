@@ -1,11 +1,11 @@
 //! Work by key: each key once at a time, as soon as something happens to it, and again later if it failed.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt,
     future::Future,
     hash::Hash,
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -47,7 +47,10 @@ pub(crate) struct Queue<K> {
 }
 
 struct State<K> {
-    ready: VecDeque<K>,
+    /// By turn: the key itself where keys have an order, or else the number of keys that came before.
+    ready: BTreeMap<(Option<K>, u64), K>,
+    in_order: bool,
+    came: u64,
     /// Resting after a pass: a change does not cut the rest short.
     resting: HashSet<K>,
     /// In `ready`.
@@ -69,9 +72,21 @@ impl<K> fmt::Debug for Queue<K> {
 }
 
 impl<K: Clone + Eq + Hash + Ord + fmt::Debug + Send + Sync + 'static> Queue<K> {
+    /// First come, first served.
     pub(crate) fn new() -> Arc<Self> {
+        Self::serving(false)
+    }
+
+    /// The least key first of those that are to be worked on.
+    pub(crate) fn in_order() -> Arc<Self> {
+        Self::serving(true)
+    }
+
+    fn serving(in_order: bool) -> Arc<Self> {
         let state = State {
-            ready: VecDeque::new(),
+            ready: BTreeMap::new(),
+            in_order,
+            came: 0,
             resting: HashSet::new(),
             queued: HashSet::new(),
             running: HashSet::new(),
@@ -138,16 +153,17 @@ impl<K: Clone + Eq + Hash + Ord + fmt::Debug + Send + Sync + 'static> Queue<K> {
             state.resting.remove(&key);
             state.add(key);
         }
-        let Some(key) = state.ready.pop_front() else { return Err(state.later.first().map(|(at, _)| *at)) };
+        let Some((_, key)) = state.ready.pop_first() else { return Err(state.later.first().map(|(at, _)| *at)) };
         state.queued.remove(&key);
         state.running.insert(key.clone());
         Ok(key)
     }
 
-    /// Works until `stop`, on at most `parallel` keys at a time.
+    /// Works until `stop`, on at most `parallel` keys at a time. What `pass` does before it answers with a future is done for one key
+    /// after the other, in their turn.
     pub(crate) async fn work<F, Fut>(self: Arc<Self>, parallel: usize, stop: CancellationToken, pass: F)
     where
-        F: Fn(K) -> Fut + Clone + Send + 'static,
+        F: Fn(K) -> Fut + Send + 'static,
         Fut: Future<Output = Next> + Send + 'static,
     {
         let mut passes = JoinSet::new();
@@ -155,12 +171,15 @@ impl<K: Clone + Eq + Hash + Ord + fmt::Debug + Send + Sync + 'static> Queue<K> {
             let wake = if passes.len() < parallel { self.take() } else { Err(None) };
             let wake = match wake {
                 Ok(key) => {
-                    let (queue, pass, object) = (Arc::clone(&self), pass.clone(), key.clone());
-                    let pass = AssertUnwindSafe(async move { pass(object).await });
+                    let (queue, object, started) = (Arc::clone(&self), key.clone(), Instant::now());
+                    // A defect met with one object must not take that object out of the loop for good.
+                    let begun = catch_unwind(AssertUnwindSafe(|| pass(object)));
                     passes.spawn(async move {
-                        let started = Instant::now();
-                        // A defect met with one object must not take that object out of the loop for good.
-                        let next = pass.catch_unwind().await.unwrap_or_else(|_| {
+                        let ended = match begun {
+                            Ok(pass) => AssertUnwindSafe(pass).catch_unwind().await,
+                            Err(panic) => Err(panic),
+                        };
+                        let next = ended.unwrap_or_else(|_| {
                             tracing::error!(?key, "a pass ended in panic");
                             Next::Failed
                         });
@@ -199,7 +218,9 @@ impl<K: Clone + Eq + Hash + Ord> State<K> {
         if self.running.contains(&key) {
             self.dirty.insert(key);
         } else if self.queued.insert(key.clone()) {
-            self.ready.push_back(key);
+            self.came += 1;
+            let turn = if self.in_order { (Some(key.clone()), 0) } else { (None, self.came) };
+            self.ready.insert(turn, key);
         }
     }
 
@@ -256,6 +277,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn keys_in_order_are_begun_in_order_one_after_the_other() {
+        let queue = Queue::in_order();
+        let stop = CancellationToken::new();
+        let (begun, mut begins) = tokio::sync::mpsc::unbounded_channel();
+        let pass = move |key: u32| {
+            begun.send(key).unwrap();
+            std::future::ready(Next::Wait)
+        };
+        [3, 1, 4, 1, 5].into_iter().for_each(|key| queue.add(key));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(queue.clone().work(8, stop.clone(), pass));
+        for key in [1, 3, 4, 5] {
+            assert_eq!(begins.recv().await, Some(key));
+        }
+        stop.cancel();
+        tasks.join_all().await;
+    }
+
+    #[tokio::test]
     async fn what_failed_is_tried_again() {
         let queue = Queue::new();
         let stop = CancellationToken::new();
@@ -276,12 +316,20 @@ mod tests {
 
     #[tokio::test]
     async fn what_panicked_is_tried_again() {
+        panics_and_is_tried_again(|key| async move { panic!("a defect met with {key}") }).await;
+        panics_and_is_tried_again(|key| -> std::future::Ready<Next> { panic!("a defect met with {key} at once") }).await;
+    }
+
+    async fn panics_and_is_tried_again<Fut>(defect: fn(u32) -> Fut)
+    where
+        Fut: Future<Output = Next> + Send + 'static,
+    {
         let queue = Queue::new();
         let stop = CancellationToken::new();
         let (tried, mut tries) = tokio::sync::mpsc::unbounded_channel();
         let pass = move |key: u32| {
             tried.send(key).unwrap();
-            async move { panic!("a defect met with {key}") }
+            defect(key)
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(queue.clone().work(1, stop.clone(), pass));

@@ -3,4 +3,5 @@
 
 mod lifecycle;
 mod machine;
+mod priority;
 mod rollout;

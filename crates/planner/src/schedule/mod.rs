@@ -50,6 +50,11 @@ pub fn is_waiting(pod: &Pod) -> bool {
     ours && !gated && crate::replica::node_name(pod).is_none() && crate::replica::is_active(pod)
 }
 
+/// `spec.priority` of the pod; 0 if it says nothing.
+pub fn priority(pod: &Pod) -> i32 {
+    pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0)
+}
+
 /// Decides for one pod with these volumes.
 pub fn decide(cluster: &Cluster, pod: &Pod, volumes: &PodVolumes) -> Decision {
     let candidate = filter::Candidate::new(cluster, pod, volumes);

@@ -1,4 +1,6 @@
-//! The scheduler: one pod at a time is decided, many are bound at once.
+//! The scheduler: one pod at a time is decided, the most urgent one first; many are bound at once.
+
+mod turn;
 
 use std::{
     collections::BTreeMap,
@@ -18,9 +20,10 @@ use windlass_planner::{
     volume::{SELECTED_NODE, claims_of},
 };
 
+use self::turn::Turn;
 use crate::{
     api::{self, Error},
-    cache::{Index, Key, key_of},
+    cache::Index,
     context::{Context, settle},
     queue::{Next, Queue},
 };
@@ -34,180 +37,192 @@ const FLUSH: Duration = Duration::from_secs(300);
 
 struct Loop {
     context: Arc<Context>,
-    /// What is placed where, bindings under way included.
-    cluster: Mutex<Cluster>,
-    /// Pods that did not fit, with the reason that was last told.
-    parked: Mutex<BTreeMap<Key, String>>,
-    /// Pods that have a place and wait there for their volumes, with the node.
-    reserved: Mutex<BTreeMap<Key, Reserved>>,
+    queue: Arc<Queue<Turn>>,
+    state: Mutex<State>,
 }
 
-/// A place that is kept for a pod.
-#[derive(Debug, Clone)]
-struct Reserved {
-    uid: String,
-    node: String,
+#[derive(Default)]
+struct State {
+    /// What is placed where, bindings under way included.
+    cluster: Cluster,
+    /// Pods that did not fit, with the reason that was last found.
+    parked: BTreeMap<Turn, String>,
+    /// Pods that have a place and wait there for their volumes, with the node.
+    reserved: BTreeMap<Turn, String>,
+}
+
+/// What was decided about a pod, to be carried out.
+enum Step {
+    /// Nothing is to be done.
+    Rest,
+    /// It has its place, with these volumes.
+    Settle(Arc<Pod>, String, PodVolumes),
+    /// It has none, for this reason; whether that was the reason the last time.
+    Park(Arc<Pod>, String, bool),
 }
 
 /// Starts the loop and its listeners.
 pub(crate) fn start(context: &Arc<Context>, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
-    let queue: Arc<Queue<Key>> = Queue::new();
-    let this = Arc::new(Loop {
-        context: Arc::clone(context),
-        cluster: Mutex::new(Cluster::default()),
-        parked: Mutex::new(BTreeMap::new()),
-        reserved: Mutex::new(BTreeMap::new()),
-    });
-    let (shared, nodes) = (Arc::clone(&this), Arc::clone(&queue));
+    let queue = Queue::in_order();
+    let this = Arc::new(Loop { context: Arc::clone(context), queue: Arc::clone(&queue), state: Mutex::default() });
+    let shared = Arc::clone(&this);
     context.nodes.listen(move |old, new| {
+        let mut state = shared.state();
         let moved = match (old, new) {
-            (_, Some(node)) => shared.cluster().set_node(Arc::clone(node)),
+            (_, Some(node)) => state.cluster.set_node(Arc::clone(node)),
             (Some(node), None) => {
-                shared.cluster().remove_node(owner::name(&node.metadata));
+                state.cluster.remove_node(owner::name(&node.metadata));
                 true
             }
             (None, None) => false,
         };
         if moved {
-            shared.try_parked(&nodes);
+            shared.try_parked(&state);
         }
     });
-    let (shared, pods) = (Arc::clone(&this), Arc::clone(&queue));
-    context.pods.listen(move |old, new| shared.follow_pod(old, new, &pods));
-    listen_to_storage(&this, &queue);
-    tasks.spawn(queue.work(PARALLEL, stop.clone(), move |key| {
-        let this = Arc::clone(&this);
-        async move { settle("scheduler", &key, this.pass(&key).await) }
-    }));
-}
-
-/// Whatever changes about claims, volumes and classes may be what a pod waits for.
-fn listen_to_storage(this: &Arc<Loop>, queue: &Arc<Queue<Key>>) {
-    let context = &this.context;
-    let (shared, by_claim) = (Arc::clone(this), Arc::clone(queue));
-    context.claims.listen(move |_, _| shared.try_waiting(&by_claim));
-    let (shared, by_volume) = (Arc::clone(this), Arc::clone(queue));
-    context.volumes.listen(move |_, _| shared.try_waiting(&by_volume));
-    let (shared, by_class) = (Arc::clone(this), Arc::clone(queue));
-    context.storage_classes.listen(move |_, _| shared.try_waiting(&by_class));
+    let shared = Arc::clone(&this);
+    context.pods.listen(move |old, new| shared.follow_pod(old, new));
+    // Whatever changes about claims, volumes and classes may be what a pod waits for.
+    let shared = Arc::clone(&this);
+    context.claims.listen(move |_, _| shared.try_waiting());
+    let shared = Arc::clone(&this);
+    context.volumes.listen(move |_, _| shared.try_waiting());
+    let shared = Arc::clone(&this);
+    context.storage_classes.listen(move |_, _| shared.try_waiting());
+    let stop = stop.clone();
+    tasks.spawn(async move {
+        let known = this.know();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = known => {}
+        }
+        let begin = move |turn: Turn| {
+            let (this, step) = (Arc::clone(&this), this.decide(&turn));
+            async move { settle("scheduler", &turn.key, this.carry_out(&turn, step).await) }
+        };
+        queue.work(PARALLEL, stop, begin).await;
+    });
 }
 
 impl Loop {
-    fn cluster(&self) -> MutexGuard<'_, Cluster> {
-        self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn parked(&self) -> MutexGuard<'_, BTreeMap<Key, String>> {
-        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits until everything that decisions depend on is known.
+    async fn know(&self) {
+        let context = &self.context;
+        context.nodes.reached(0).await;
+        context.pods.reached(0).await;
+        context.claims.reached(0).await;
+        context.volumes.reached(0).await;
+        context.storage_classes.reached(0).await;
     }
 
-    fn reserved(&self) -> MutexGuard<'_, BTreeMap<Key, Reserved>> {
-        self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn follow_pod(&self, old: Option<&Arc<Pod>>, new: Option<&Arc<Pod>>, queue: &Queue<Key>) {
+    fn follow_pod(&self, old: Option<&Arc<Pod>>, new: Option<&Arc<Pod>>) {
+        let mut state = self.state();
         let freed = match (old, new) {
-            (_, Some(pod)) if replica::is_finished(pod) => self.cluster().remove(owner::uid(&pod.metadata)),
+            (_, Some(pod)) if replica::is_finished(pod) => state.cluster.remove(owner::uid(&pod.metadata)),
             (old, Some(pod)) => {
                 if let Some(node) = replica::node_name(pod) {
-                    self.cluster().place(Arc::clone(pod), node);
+                    state.cluster.place(Arc::clone(pod), node);
                 } else if schedule::is_waiting(pod) {
-                    queue.add(key_of(&pod.metadata));
+                    self.queue.add(Turn::of(pod));
                 }
                 // A pod on its way out no longer counts where pods are spread.
                 let was_active = old.is_some_and(|old| old.metadata.deletion_timestamp.is_none());
                 was_active && pod.metadata.deletion_timestamp.is_some()
             }
             (Some(pod), None) => {
-                self.parked().remove(&key_of(&pod.metadata));
-                self.reserved().remove(&key_of(&pod.metadata));
-                self.cluster().remove(owner::uid(&pod.metadata))
+                let turn = Turn::of(pod);
+                state.parked.remove(&turn);
+                state.reserved.remove(&turn);
+                state.cluster.remove(&turn.uid)
             }
             (None, None) => false,
         };
         if freed {
-            self.try_parked(queue);
+            self.try_parked(&state);
         }
     }
 
     /// Something has changed that may make room.
-    fn try_parked(&self, queue: &Queue<Key>) {
-        for key in self.parked().keys() {
-            queue.add_after(Key::clone(key), GATHER);
+    fn try_parked(&self, state: &State) {
+        for turn in state.parked.keys() {
+            self.queue.add_after(turn.clone(), GATHER);
         }
     }
 
     /// Pods that wait for a place, or at their place for their volumes.
-    fn try_waiting(&self, queue: &Queue<Key>) {
-        self.reserved().keys().for_each(|key| queue.add(Key::clone(key)));
-        self.try_parked(queue);
+    fn try_waiting(&self) {
+        let state = self.state();
+        state.reserved.keys().for_each(|turn| self.queue.add(turn.clone()));
+        self.try_parked(&state);
     }
 
-    async fn pass(&self, key: &Key) -> Result<Next, Error> {
-        let context = &self.context;
-        context.nodes.reached(0).await;
-        context.pods.reached(0).await;
-        let pod = context.pods.get(key).filter(|pod| schedule::is_waiting(pod));
-        self.give_up_unless(key, pod.as_deref());
-        let Some(pod) = pod else {
-            self.parked().remove(key);
-            return Ok(Next::Wait);
-        };
-        let volumes = self.volumes_of(&pod).await;
-        let place = self.reserved().get(key).map(|place| place.node.clone());
-        if let Some(node) = place {
-            return self.settle_volumes(key, &pod, &node, &volumes).await;
-        }
-        match self.decide(&pod, &volumes) {
-            None => Ok(Next::Wait),
-            Some(Decision::Bind { node, .. }) => {
-                self.parked().remove(key);
-                self.settle_volumes(key, &pod, &node, &volumes).await
+    /// Decides; the next decision counts with what comes of it.
+    fn decide(&self, turn: &Turn) -> Step {
+        let pod = self.context.pods.get(&turn.key).filter(|pod| turn.is_of(pod));
+        let mut state = self.state();
+        let Some(pod) = pod.clone().filter(|pod| schedule::is_waiting(pod)) else {
+            state.parked.remove(turn);
+            let has_place = pod.is_some_and(|pod| replica::is_active(&pod));
+            if state.reserved.remove(turn).is_some() && !has_place {
+                state.cluster.remove(&turn.uid);
             }
-            Some(Decision::Unschedulable(why)) => self.park(key, &pod, why.message()).await,
+            return Step::Rest;
+        };
+        let volumes = self.volumes_of(&pod);
+        if let Some(node) = state.reserved.get(turn) {
+            return Step::Settle(pod, node.clone(), volumes);
         }
-    }
-
-    /// Frees the place of a pod that is gone or is another one of that name by now.
-    fn give_up_unless(&self, key: &Key, pod: Option<&Pod>) {
-        let mut reserved = self.reserved();
-        let stale = reserved.get(key).filter(|place| pod.is_none_or(|pod| owner::uid(&pod.metadata) != place.uid));
-        if let Some(uid) = stale.map(|place| place.uid.clone()) {
-            reserved.remove(key);
-            let bound =
-                self.context.pods.get(key).is_some_and(|pod| owner::uid(&pod.metadata) == uid && replica::is_active(&pod));
-            if !bound {
-                self.cluster().remove(&uid);
+        if state.cluster.is_placed(&turn.uid) {
+            return Step::Rest;
+        }
+        match schedule::decide(&state.cluster, &pod, &volumes) {
+            Decision::Bind { node, .. } => {
+                state.parked.remove(turn);
+                state.cluster.place(Arc::clone(&pod), &node);
+                Step::Settle(pod, node, volumes)
+            }
+            Decision::Unschedulable(why) => {
+                let message = why.message();
+                let again = state.parked.insert(turn.clone(), message.clone()).is_some_and(|known| known == message);
+                Step::Park(pod, message, again)
             }
         }
     }
 
     /// The volumes of the pod as they are now; most pods have none, and cost nothing here.
-    async fn volumes_of(&self, pod: &Pod) -> PodVolumes {
+    fn volumes_of(&self, pod: &Pod) -> PodVolumes {
         if claims_of(pod).next().is_none() {
             return PodVolumes::default();
         }
         let context = &self.context;
-        context.claims.reached(0).await;
-        context.volumes.reached(0).await;
-        context.storage_classes.reached(0).await;
         let claims = context.claims.under(&Index::Namespace(owner::namespace(&pod.metadata).to_owned()));
         let (volumes, classes) = (context.volumes.all(), context.storage_classes.all());
         PodVolumes::of(pod, &Storage { claims: &claims, volumes: &volumes, classes: &classes })
     }
 
+    async fn carry_out(&self, turn: &Turn, step: Step) -> Result<Next, Error> {
+        match step {
+            Step::Rest => Ok(Next::Wait),
+            Step::Settle(pod, node, volumes) => self.settle_volumes(turn, &pod, &node, &volumes).await,
+            Step::Park(pod, message, again) => self.park(&pod, message, again).await,
+        }
+    }
+
     /// Binds the pod once its volumes are bound; until then it keeps its place, and its claims are told where that is.
-    async fn settle_volumes(&self, key: &Key, pod: &Pod, node: &str, volumes: &PodVolumes) -> Result<Next, Error> {
+    async fn settle_volumes(&self, turn: &Turn, pod: &Pod, node: &str, volumes: &PodVolumes) -> Result<Next, Error> {
         if volumes.are_bound() {
-            self.reserved().remove(key);
+            self.state().reserved.remove(turn);
             return self.bind(pod, node).await;
         }
-        let uid = owner::uid(&pod.metadata).to_owned();
-        let known = self.reserved().insert(Key::clone(key), Reserved { uid: uid.clone(), node: node.to_owned() }).is_some();
+        let known = self.state().reserved.insert(turn.clone(), node.to_owned()).is_some();
         if known && (volumes.refusal().is_some() || volumes.undecided().next().is_some()) {
             // A claim was deleted, or its volume taken by another: the place is worth nothing.
-            self.reserved().remove(key);
-            self.cluster().remove(&uid);
+            self.give_up(turn);
             return Ok(Next::Again);
         }
         for claim in volumes.undecided() {
@@ -218,8 +233,7 @@ impl Loop {
             match told {
                 Ok(written) => self.context.claims.reached(written.revision).await,
                 Err(error) => {
-                    self.reserved().remove(key);
-                    self.cluster().remove(&uid);
+                    self.give_up(turn);
                     return Err(error);
                 }
             }
@@ -227,17 +241,10 @@ impl Loop {
         Ok(Next::After(FLUSH))
     }
 
-    /// Decides, and takes the place at once so that the next decision counts with it. `None` if the pod has a place.
-    fn decide(&self, pod: &Arc<Pod>, volumes: &PodVolumes) -> Option<Decision> {
-        let mut cluster = self.cluster();
-        if cluster.is_placed(owner::uid(&pod.metadata)) {
-            return None;
-        }
-        let decision = schedule::decide(&cluster, pod, volumes);
-        if let Decision::Bind { node, .. } = &decision {
-            cluster.place(Arc::clone(pod), node);
-        }
-        Some(decision)
+    fn give_up(&self, turn: &Turn) {
+        let mut state = self.state();
+        state.reserved.remove(turn);
+        state.cluster.remove(&turn.uid);
     }
 
     async fn bind(&self, pod: &Pod, node: &str) -> Result<Next, Error> {
@@ -257,7 +264,7 @@ impl Loop {
                 Ok(Next::Wait)
             }
             Err(error) => {
-                self.cluster().remove(owner::uid(meta));
+                self.state().cluster.remove(owner::uid(meta));
                 if error.is_not_found() {
                     return Ok(Next::Wait);
                 }
@@ -268,14 +275,13 @@ impl Loop {
     }
 
     /// Says why, once for each reason, and waits for something to change.
-    async fn park(&self, key: &Key, pod: &Pod, message: String) -> Result<Next, Error> {
-        let known = self.parked().insert(Key::clone(key), message.clone());
+    async fn park(&self, pod: &Pod, message: String, again: bool) -> Result<Next, Error> {
         let told = replica::condition(pod, "PodScheduled").is_some_and(|condition| condition.message.as_ref() == Some(&message));
         if !told {
             let change = unschedulable(pod, &message, self.context.now());
             api::merge_status::<Pod>(&self.context.client, &pod.metadata, &change).await?;
         }
-        if known.as_ref() != Some(&message) {
+        if !again {
             self.tell(pod, Note::warning("FailedScheduling", message));
         }
         Ok(Next::After(FLUSH))
