@@ -54,6 +54,10 @@ pub(crate) async fn bind(call: &Call, binding: &Value) -> Result<Response, Statu
         new["spec"]["nodeName"] = node.clone().into();
         copy_annotations(&mut new, binding);
         scheduled(&mut new, &now);
+        // Where it was nominated for is of no interest any more.
+        if let Some(status) = new["status"].as_object_mut() {
+            status.remove("nominatedNodeName");
+        }
         Ok(new)
     };
     change.apply(&mut edit).await?;

@@ -1,5 +1,6 @@
 //! The scheduler: one pod at a time is decided, the most urgent one first; many are bound at once.
 
+mod preemption;
 mod turn;
 
 use std::{
@@ -9,14 +10,13 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use windlass_planner::{
     note::Note,
     owner, replica,
-    schedule::{self, Cluster, DEFAULT_SCHEDULER, Decision, PodVolumes, Storage},
-    seconds,
+    schedule::{self, Cluster, DEFAULT_SCHEDULER, Decision, PodVolumes, Preemption, Storage, Unschedulable},
     volume::{SELECTED_NODE, claims_of},
 };
 
@@ -57,8 +57,8 @@ enum Step {
     Rest,
     /// It has its place, with these volumes.
     Settle(Arc<Pod>, String, PodVolumes),
-    /// It has none, for this reason; whether that was the reason the last time.
-    Park(Arc<Pod>, String, bool),
+    /// It has none; whether that was found for the same reason the last time.
+    Park(Arc<Pod>, Unschedulable, bool),
 }
 
 /// Starts the loop and its listeners.
@@ -82,6 +82,12 @@ pub(crate) fn start(context: &Arc<Context>, tasks: &mut JoinSet<()>, stop: &Canc
     });
     let shared = Arc::clone(&this);
     context.pods.listen(move |old, new| shared.follow_pod(old, new));
+    let shared = Arc::clone(&this);
+    context.budgets.listen(move |old, new| match (old, new) {
+        (_, Some(budget)) => shared.state().cluster.set_budget(Arc::clone(budget)),
+        (Some(budget), None) => shared.state().cluster.remove_budget(budget),
+        (None, None) => {}
+    });
     // Whatever changes about claims, volumes and classes may be what a pod waits for.
     let shared = Arc::clone(&this);
     context.claims.listen(move |_, _| shared.try_waiting());
@@ -115,6 +121,7 @@ impl Loop {
         let context = &self.context;
         context.nodes.reached(0).await;
         context.pods.reached(0).await;
+        context.budgets.reached(0).await;
         context.claims.reached(0).await;
         context.volumes.reached(0).await;
         context.storage_classes.reached(0).await;
@@ -127,12 +134,15 @@ impl Loop {
             (old, Some(pod)) => {
                 if let Some(node) = replica::node_name(pod) {
                     state.cluster.place(Arc::clone(pod), node);
+                    // A pod on its way out no longer counts where pods are spread.
+                    let was_active = old.is_some_and(|old| old.metadata.deletion_timestamp.is_none());
+                    was_active && pod.metadata.deletion_timestamp.is_some()
                 } else if schedule::is_waiting(pod) {
                     self.queue.add(Turn::of(pod));
+                    preemption::follow(&mut state.cluster, old, pod)
+                } else {
+                    state.cluster.denominate(owner::uid(&pod.metadata))
                 }
-                // A pod on its way out no longer counts where pods are spread.
-                let was_active = old.is_some_and(|old| old.metadata.deletion_timestamp.is_none());
-                was_active && pod.metadata.deletion_timestamp.is_some()
             }
             (Some(pod), None) => {
                 let turn = Turn::of(pod);
@@ -187,9 +197,10 @@ impl Loop {
                 Step::Settle(pod, node, volumes)
             }
             Decision::Unschedulable(why) => {
-                let message = why.message();
-                let again = state.parked.insert(turn.clone(), message.clone()).is_some_and(|known| known == message);
-                Step::Park(pod, message, again)
+                preemption::nominate(&mut state.cluster, &pod, why.preemption());
+                let known = state.parked.insert(turn.clone(), why.message());
+                let again = known.is_some_and(|known| known == why.message());
+                Step::Park(pod, why, again)
             }
         }
     }
@@ -209,7 +220,7 @@ impl Loop {
         match step {
             Step::Rest => Ok(Next::Wait),
             Step::Settle(pod, node, volumes) => self.settle_volumes(turn, &pod, &node, &volumes).await,
-            Step::Park(pod, message, again) => self.park(&pod, message, again).await,
+            Step::Park(pod, why, again) => self.park(&pod, &why, again).await,
         }
     }
 
@@ -274,15 +285,17 @@ impl Loop {
         }
     }
 
-    /// Says why, once for each reason, and waits for something to change.
-    async fn park(&self, pod: &Pod, message: String, again: bool) -> Result<Next, Error> {
-        let told = replica::condition(pod, "PodScheduled").is_some_and(|condition| condition.message.as_ref() == Some(&message));
-        if !told {
-            let change = unschedulable(pod, &message, self.context.now());
+    /// Says why, once for each reason, makes room if that is decided, and waits for something to change.
+    async fn park(&self, pod: &Pod, why: &Unschedulable, again: bool) -> Result<Next, Error> {
+        let message = why.message();
+        if let Some(change) = preemption::unschedulable(pod, &message, why.preemption(), self.context.now()) {
             api::merge_status::<Pod>(&self.context.client, &pod.metadata, &change).await?;
         }
         if !again {
             self.tell(pod, Note::warning("FailedScheduling", message));
+        }
+        if let Preemption::Possible(victims) = why.preemption() {
+            self.preempt(pod, victims).await?;
         }
         Ok(Next::After(FLUSH))
     }
@@ -290,16 +303,4 @@ impl Loop {
     fn tell(&self, pod: &Pod, note: Note) {
         self.context.recorder.tell::<Pod>(DEFAULT_SCHEDULER, &pod.metadata, note);
     }
-}
-
-fn unschedulable(pod: &Pod, message: &str, now: jiff::Timestamp) -> Value {
-    let before = replica::condition(pod, "PodScheduled").filter(|condition| condition.status == "False");
-    let since = before.and_then(|condition| condition.last_transition_time.clone()).unwrap_or_else(|| seconds(now));
-    json!({
-        "metadata": {"uid": pod.metadata.uid},
-        "status": {"conditions": [{
-            "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
-            "lastProbeTime": null, "lastTransitionTime": since, "observedGeneration": pod.metadata.generation
-        }]}
-    })
 }

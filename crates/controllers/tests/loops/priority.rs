@@ -1,4 +1,4 @@
-//! Places go to the most urgent pods.
+//! Places go to the most urgent pods, and others go for them.
 
 use k8s_openapi::api::{
     core::v1::{Node, Pod},
@@ -48,6 +48,10 @@ fn is_parked(pod: Option<&Pod>) -> bool {
     conditions.is_some_and(|all| all.iter().any(|condition| condition.reason.as_deref() == Some("Unschedulable")))
 }
 
+fn nominated(pod: &Pod) -> Option<&str> {
+    pod.status.as_ref()?.nominated_node_name.as_deref()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_most_urgent_pod_gets_the_place() {
     let machine = machine("Never").await;
@@ -57,4 +61,32 @@ async fn the_most_urgent_pod_gets_the_place() {
     }
     give(&machine, "1").await;
     machine.until("z", is_pod_running()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_of_low_priority_goes_for_one_of_high_priority() {
+    let machine = machine("PreemptLowerPriority").await;
+    give(&machine, "1").await;
+    let mut kept = pod("victim", "low");
+    kept["metadata"]["finalizers"] = json!(["example.com/kept"]);
+    machine.create::<Pod>(kept).await;
+    machine.until("victim", is_pod_running()).await;
+    let preemptor = machine.create::<Pod>(pod("preemptor", "high")).await;
+    machine.until("victim", |pod: Option<&Pod>| pod.is_some_and(|pod| pod.metadata.deletion_timestamp.is_some())).await;
+    machine.until("preemptor", |pod: Option<&Pod>| pod.and_then(nominated) == Some("node-1")).await;
+    let victim = machine.api::<Pod>().get("victim").await.unwrap();
+    let target = victim.status.unwrap().conditions.unwrap().into_iter().find(|condition| condition.type_ == "DisruptionTarget");
+    let target = target.unwrap();
+    assert_eq!((target.status.as_str(), target.reason.as_deref()), ("True", Some("PreemptionByScheduler")));
+    assert_eq!(target.message.as_deref(), Some("default-scheduler: preempting to accommodate a higher priority pod"));
+    let uid = preemptor.metadata.uid.unwrap();
+    machine.until_event("victim", &format!("Preempted: Preempted by pod {uid} on node node-1")).await;
+    // What the victim leaves is not for those who wait as well, and have been there for longer.
+    machine.create::<Pod>(pod("another", "low")).await;
+    machine.until("another", is_parked).await;
+    machine.patch::<Pod>("victim", json!({"metadata": {"finalizers": null}})).await;
+    machine.until("preemptor", is_pod_running()).await;
+    let placed = machine.api::<Pod>().get("preemptor").await.unwrap();
+    assert_eq!(nominated(&placed), None, "it is where it was nominated for");
+    assert!(is_parked(Some(&machine.api::<Pod>().get("another").await.unwrap())));
 }

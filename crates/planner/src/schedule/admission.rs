@@ -3,8 +3,9 @@
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{
-    cluster::{Cluster, NodeState},
+    cluster::Cluster,
     filter::{Candidate, is_taken},
+    node_state::NodeState,
     verdict::Rejection,
     volumes::PodVolumes,
 };
@@ -37,7 +38,7 @@ impl Refusal {
 pub fn refusal(cluster: &Cluster, node: &str, pod: &Pod) -> Option<Refusal> {
     let node = cluster.node(node)?;
     let volumes = PodVolumes::default();
-    let candidate = Candidate::new(cluster, pod, &volumes);
+    let candidate = Candidate::new(cluster.view(), pod, &volumes);
     if let Some(refusal) = out_of(&candidate, node) {
         return Some(refusal);
     }

@@ -1,16 +1,23 @@
 //! Whether a node can take a pod. The first filter that says no speaks for the node, in upstream's order.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::{Pod, PodSpec, Taint};
 
 use super::{
-    cluster::{Cluster, HostPort, NodeState, host_ports},
+    cluster::{Cluster, View},
+    node_state::{HostPort, NodeState, host_ports},
     pod_affinity::{self, Neighbours},
+    priority,
     resources::Resources,
     spread::{self, Spread},
     verdict::Rejection,
     volumes::PodVolumes,
 };
-use crate::node::{self, Effect};
+use crate::{
+    node::{self, Effect},
+    owner,
+};
 
 /// The pod to place, and what is worked out once for all nodes.
 #[derive(Debug)]
@@ -28,7 +35,7 @@ pub(super) struct Candidate<'a> {
 static NO_SPEC: std::sync::LazyLock<PodSpec> = std::sync::LazyLock::new(PodSpec::default);
 
 impl<'a> Candidate<'a> {
-    pub(super) fn new(cluster: &'a Cluster, pod: &'a Pod, volumes: &'a PodVolumes) -> Self {
+    pub(super) fn new(view: View<'a>, pod: &'a Pod, volumes: &'a PodVolumes) -> Self {
         let spec = pod.spec.as_ref().unwrap_or(&NO_SPEC);
         Self {
             pod,
@@ -37,8 +44,8 @@ impl<'a> Candidate<'a> {
             for_score: Resources::of_pod_for_score(spec),
             ports: host_ports(spec).collect(),
             volumes,
-            neighbours: pod_affinity::neighbours(cluster, pod, spec),
-            spread: spread::count(cluster, pod, spec),
+            neighbours: pod_affinity::neighbours(view, pod, spec),
+            spread: spread::count(view, pod, spec),
         }
     }
 }
@@ -65,6 +72,29 @@ pub(super) fn rejections(candidate: &Candidate<'_>, node: &NodeState) -> Vec<Rej
     let more = candidate.volumes.rejection(node.node());
     let more = more.or_else(|| spread::rejection(&candidate.spread, node));
     more.or_else(|| candidate.neighbours.rejection(node)).into_iter().collect()
+}
+
+/// The same for one node as it would be. Pods for which room is made there count, if they come first; as they may never come, the
+/// node has to take the pod without them too.
+pub(super) fn rejections_beside_nominated(
+    cluster: &Cluster,
+    node: &NodeState,
+    pod: &Pod,
+    volumes: &PodVolumes,
+) -> Vec<Rejection> {
+    let at = |node: &NodeState| rejections(&Candidate::new(cluster.view_with(node), pod, volumes), node);
+    let comes_first =
+        |other: &&Arc<Pod>| priority(other) >= priority(pod) && owner::uid(&other.metadata) != owner::uid(&pod.metadata);
+    let mut nominated = cluster.nominated_on(node.name()).filter(comes_first).peekable();
+    if nominated.peek().is_some() {
+        let mut fuller = node.clone();
+        nominated.for_each(|other| fuller.insert(Arc::clone(other)));
+        let rejections = at(&fuller);
+        if !rejections.is_empty() {
+            return rejections;
+        }
+    }
+    at(node)
 }
 
 fn tolerates_cordon(candidate: &Candidate<'_>) -> bool {

@@ -6,7 +6,9 @@
 mod admission;
 mod cluster;
 mod filter;
+mod node_state;
 mod pod_affinity;
+mod preemption;
 mod resources;
 mod score;
 mod spread;
@@ -19,17 +21,20 @@ use k8s_openapi::api::core::v1::Pod;
 
 pub use self::{
     admission::{Refusal, refusal},
-    cluster::{Cluster, NodeState},
+    cluster::Cluster,
+    node_state::NodeState,
+    preemption::{Preemption, Victims},
     resources::Resources,
     verdict::{Rejection, Unschedulable},
     volumes::{PodVolumes, Storage},
 };
+use crate::owner;
 
 /// The scheduler that pods name when they name none.
 pub const DEFAULT_SCHEDULER: &str = "default-scheduler";
 
 /// Where the pod goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
     /// To this node.
     Bind {
@@ -38,7 +43,7 @@ pub enum Decision {
         /// Its score among the nodes that could have taken it.
         score: i64,
     },
-    /// Nowhere, for now.
+    /// Nowhere, for now; perhaps others have to go first.
     Unschedulable(Unschedulable),
 }
 
@@ -57,21 +62,37 @@ pub fn priority(pod: &Pod) -> i32 {
 
 /// Decides for one pod with these volumes.
 pub fn decide(cluster: &Cluster, pod: &Pod, volumes: &PodVolumes) -> Decision {
-    let candidate = filter::Candidate::new(cluster, pod, volumes);
+    let candidate = filter::Candidate::new(cluster.view(), pod, volumes);
     let mut unschedulable = Unschedulable::new(cluster.len());
+    // With every node that does not take the pod: whether it could if it had no other.
+    let mut rejected = Vec::new();
     if let Some(why) = volumes.refusal() {
         unschedulable.refuse(why);
+        rejected.extend(cluster.nodes().map(|node| (node, false)));
+        unschedulable.set_preemption(preemption::plan(cluster, pod, volumes, &rejected));
         return Decision::Unschedulable(unschedulable);
     }
-    let mut feasible = Vec::new();
-    for node in cluster.nodes() {
-        match filter::rejections(&candidate, node) {
-            rejections if rejections.is_empty() => feasible.push(node),
-            rejections => unschedulable.reject(&rejections),
+    let rejections = |node: &NodeState| match cluster.nominated_on(node.name()).next() {
+        Some(_) => filter::rejections_beside_nominated(cluster, node, pod, volumes),
+        None => filter::rejections(&candidate, node),
+    };
+    // Where room was made for it, it goes.
+    let nominated = cluster.nominated_node(owner::uid(&pod.metadata)).and_then(|name| cluster.node(name));
+    let mut feasible: Vec<&NodeState> = nominated.into_iter().filter(|node| rejections(node).is_empty()).collect();
+    if feasible.is_empty() {
+        for node in cluster.nodes() {
+            match rejections(node) {
+                rejections if rejections.is_empty() => feasible.push(node),
+                rejections => {
+                    unschedulable.reject(&rejections);
+                    rejected.push((node, !rejections.iter().any(Rejection::is_for_good)));
+                }
+            }
         }
     }
-    match score::best(&candidate, &feasible) {
-        Some((node, score)) => Decision::Bind { node: node.name().to_owned(), score },
-        None => Decision::Unschedulable(unschedulable),
+    if let Some((node, score)) = score::best(&candidate, &feasible) {
+        return Decision::Bind { node: node.name().to_owned(), score };
     }
+    unschedulable.set_preemption(preemption::plan(cluster, pod, volumes, &rejected));
+    Decision::Unschedulable(unschedulable)
 }

@@ -5,10 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::{Pod, PodAffinityTerm, PodSpec};
 use windlass_api::selector::Selector;
 
-use super::{
-    cluster::{Cluster, NodeState},
-    verdict::Rejection,
-};
+use super::{cluster::View, node_state::NodeState, verdict::Rejection};
 use crate::owner;
 
 /// A label of nodes and a value of it.
@@ -69,15 +66,13 @@ fn terms<'a>(terms: Option<&'a Vec<PodAffinityTerm>>, of: &'a Pod) -> Vec<Term<'
 }
 
 /// Looks at every pod once, and only if anybody has a wish.
-pub(super) fn neighbours<'a>(cluster: &'a Cluster, pod: &'a Pod, spec: &'a PodSpec) -> Neighbours<'a> {
+pub(super) fn neighbours<'a>(view: View<'a>, pod: &'a Pod, spec: &'a PodSpec) -> Neighbours<'a> {
     let mut found = Neighbours::default();
-    if cluster.has_repelling() {
-        for (node, other) in cluster.repelling() {
-            let affinity = other.spec.as_ref().and_then(|spec| spec.affinity.as_ref()?.pod_anti_affinity.as_ref());
-            let required = affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
-            let hits = terms(required, other).into_iter().filter(|term| term.matches(pod));
-            found.repelled.extend(hits.filter_map(|term| Some((term.topology_key, node.label(term.topology_key)?))));
-        }
+    for (node, other) in view.repelling() {
+        let affinity = other.spec.as_ref().and_then(|spec| spec.affinity.as_ref()?.pod_anti_affinity.as_ref());
+        let required = affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
+        let hits = terms(required, other).into_iter().filter(|term| term.matches(pod));
+        found.repelled.extend(hits.filter_map(|term| Some((term.topology_key, node.label(term.topology_key)?))));
     }
     let Some(affinity) = &spec.affinity else { return found };
     let towards = affinity.pod_affinity.as_ref();
@@ -96,7 +91,7 @@ pub(super) fn neighbours<'a>(cluster: &'a Cluster, pod: &'a Pod, spec: &'a PodSp
     if wanted.is_empty() && avoided.is_empty() && preferred.is_empty() {
         return found;
     }
-    for (node, other) in cluster.placed() {
+    for (node, other) in view.placed() {
         for (term, (_, places, _)) in wanted.iter().zip(&mut found.wanted) {
             if let Some(value) = node.label(term.topology_key).filter(|_| term.matches(other)) {
                 places.insert(value);

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
 
-use super::{cluster::NodeState, filter::Candidate, spread};
+use super::{filter::Candidate, node_state::NodeState, spread};
 use crate::{node, owner};
 
 /// Every single score lies between 0 and this.

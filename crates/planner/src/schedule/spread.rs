@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Pod, PodSpec, TopologySpreadConstraint};
 use windlass_api::selector::Selector;
 
-use super::{
-    cluster::{Cluster, NodeState},
-    verdict::Rejection,
-};
+use super::{cluster::View, node_state::NodeState, verdict::Rejection};
 use crate::{
     node::{self, Effect},
     owner, replica,
@@ -24,15 +21,15 @@ pub(super) struct Spread<'a> {
 }
 
 /// Counts for every constraint of the pod.
-pub(super) fn count<'a>(cluster: &'a Cluster, pod: &'a Pod, spec: &'a PodSpec) -> Vec<Spread<'a>> {
+pub(super) fn count<'a>(view: View<'a>, pod: &'a Pod, spec: &'a PodSpec) -> Vec<Spread<'a>> {
     let constraints = spec.topology_spread_constraints.iter().flatten();
-    constraints.map(|constraint| count_one(cluster, pod, spec, constraint)).collect()
+    constraints.map(|constraint| count_one(view, pod, spec, constraint)).collect()
 }
 
-fn count_one<'a>(cluster: &'a Cluster, pod: &'a Pod, spec: &'a PodSpec, constraint: &'a TopologySpreadConstraint) -> Spread<'a> {
+fn count_one<'a>(view: View<'a>, pod: &'a Pod, spec: &'a PodSpec, constraint: &'a TopologySpreadConstraint) -> Spread<'a> {
     let selector = selector(constraint, pod);
     let mut counts = BTreeMap::new();
-    for node in cluster.nodes().filter(|node| takes_part(constraint, spec, node)) {
+    for node in view.nodes().filter(|node| takes_part(constraint, spec, node)) {
         let Some(value) = node.label(&constraint.topology_key) else { continue };
         let mine = node.pods().filter(|other| {
             replica::is_active(other)

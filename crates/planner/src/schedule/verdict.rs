@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use super::preemption::Preemption;
+
 /// What keeps one node from taking the pod.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rejection {
@@ -42,7 +44,7 @@ pub enum Rejection {
 
 impl Rejection {
     /// Whether taking other pods away could not help.
-    fn is_for_good(&self) -> bool {
+    pub(super) fn is_for_good(&self) -> bool {
         match self {
             Self::Cordoned | Self::Tainted | Self::NodeAffinity | Self::SpreadLabel | Self::PodAffinity => true,
             Self::VolumeAffinity | Self::VolumeMissing | Self::VolumeLost => true,
@@ -74,32 +76,39 @@ impl fmt::Display for Rejection {
 }
 
 /// Why no node takes the pod: `message` is what the condition and the Event say.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Unschedulable {
     nodes: usize,
     /// How many nodes say so, by what they say.
     rejections: BTreeMap<String, usize>,
-    hopeless: usize,
     /// What keeps the pod from all nodes alike.
     refusal: Option<String>,
+    preemption: Preemption,
 }
 
 impl Unschedulable {
     pub(super) fn new(nodes: usize) -> Self {
-        Self { nodes, rejections: BTreeMap::new(), hopeless: 0, refusal: None }
+        Self { nodes, rejections: BTreeMap::new(), refusal: None, preemption: Preemption::default() }
     }
 
     pub(super) fn reject(&mut self, rejections: &[Rejection]) {
         for rejection in rejections {
             *self.rejections.entry(rejection.to_string()).or_default() += 1;
         }
-        self.hopeless += usize::from(rejections.iter().any(Rejection::is_for_good));
     }
 
     /// No node is even looked at.
     pub(super) fn refuse(&mut self, why: &str) {
         self.refusal = Some(why.to_owned());
-        self.hopeless = self.nodes;
+    }
+
+    pub(super) fn set_preemption(&mut self, preemption: Preemption) {
+        self.preemption = preemption;
+    }
+
+    /// Whether room is made by taking other pods away.
+    pub fn preemption(&self) -> &Preemption {
+        &self.preemption
     }
 
     /// How many nodes were rejected for each reason.
@@ -113,24 +122,20 @@ impl Unschedulable {
         if nodes == 0 {
             return "no nodes available to schedule pods".to_owned();
         }
-        let listed = |counts: &mut dyn Iterator<Item = (usize, &str)>| {
-            let mut parts: Vec<String> =
-                counts.filter(|(count, _)| *count > 0).map(|(count, text)| format!("{count} {text}")).collect();
+        let listed = |counts: &BTreeMap<String, usize>| {
+            let mut parts: Vec<String> = counts.iter().map(|(text, count)| format!("{count} {text}")).collect();
             parts.sort();
             parts.join(", ")
         };
-        let why = || listed(&mut self.rejections.iter().map(|(text, count)| (*count, text.as_str())));
-        let why = self.refusal.clone().unwrap_or_else(why);
-        let preemption = listed(
-            &mut [
-                (self.hopeless, "Preemption is not helpful for scheduling"),
-                (nodes.saturating_sub(self.hopeless), "No preemption victims found for incoming pod"),
-            ]
-            .into_iter(),
-        );
-        format!(
-            "0/{nodes} nodes are available: {why}. no new claims to deallocate, \
-             preemption: 0/{nodes} nodes are available: {preemption}."
-        )
+        let why = self.refusal.clone().unwrap_or_else(|| listed(&self.rejections));
+        let why = format!("0/{nodes} nodes are available: {why}.");
+        match &self.preemption {
+            Preemption::Possible(_) => why,
+            Preemption::NotEligible(reason) => format!("{why} no new claims to deallocate, preemption: {reason}"),
+            Preemption::NoHelp(counts) => {
+                let preemption = format!("0/{nodes} nodes are available: {}.", listed(counts));
+                format!("{why} no new claims to deallocate, preemption: {preemption}")
+            }
+        }
     }
 }

@@ -1,0 +1,211 @@
+//! A node and the pods on it.
+
+use std::{
+    borrow::Borrow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
+
+use super::{priority, resources::Resources};
+use crate::owner;
+
+/// A port of the host that a pod takes: protocol, port, address.
+pub(super) type HostPort = (String, i32, String);
+
+/// A pod on a node.
+#[derive(Debug, Clone)]
+pub(super) struct Placed {
+    pub(super) pod: Arc<Pod>,
+    requests: Resources,
+    for_score: Resources,
+}
+
+/// A node and what it carries.
+#[derive(Debug, Clone)]
+pub struct NodeState {
+    node: Arc<Node>,
+    allocatable: Resources,
+    requested: Resources,
+    for_score: Resources,
+    pods: BTreeMap<String, Placed>,
+    /// By uid of the owner that controls them: how many pods.
+    siblings: BTreeMap<String, usize>,
+    ports: BTreeSet<HostPort>,
+    /// Uids of pods that keep others away by anti-affinity.
+    repelling: BTreeSet<String>,
+    /// How many pods there are of each priority.
+    priorities: BTreeMap<i32, usize>,
+}
+
+impl NodeState {
+    pub(super) fn new(node: Arc<Node>) -> Self {
+        let allocatable = allocatable(&node);
+        Self {
+            node,
+            allocatable,
+            requested: Resources::default(),
+            for_score: Resources::default(),
+            pods: BTreeMap::new(),
+            siblings: BTreeMap::new(),
+            ports: BTreeSet::new(),
+            repelling: BTreeSet::new(),
+            priorities: BTreeMap::new(),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        owner::name(&self.node.metadata)
+    }
+
+    /// The node.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// What it can give to pods.
+    pub fn allocatable(&self) -> &Resources {
+        &self.allocatable
+    }
+
+    /// What its pods ask for.
+    pub fn requested(&self) -> &Resources {
+        &self.requested
+    }
+
+    pub(super) fn requested_for_score(&self) -> &Resources {
+        &self.for_score
+    }
+
+    /// How many pods it carries.
+    pub fn pod_count(&self) -> usize {
+        self.pods.len()
+    }
+
+    pub(super) fn pods(&self) -> impl Iterator<Item = &Arc<Pod>> {
+        self.pods.values().map(|placed| &placed.pod)
+    }
+
+    /// How many pods of that owner it carries.
+    pub(super) fn siblings(&self, owner_uid: &str) -> i64 {
+        self.siblings.get(owner_uid).map_or(0, |count| i64::try_from(*count).unwrap_or(i64::MAX))
+    }
+
+    pub(super) fn ports(&self) -> &BTreeSet<HostPort> {
+        &self.ports
+    }
+
+    pub(super) fn label(&self, key: &str) -> Option<&str> {
+        self.node.metadata.labels.as_ref()?.get(key).map(String::as_str)
+    }
+
+    /// Pods that keep others away.
+    pub(super) fn repelling(&self) -> impl Iterator<Item = &Arc<Pod>> {
+        self.repelling.iter().filter_map(|uid| self.pods.get(uid)).map(|placed| &placed.pod)
+    }
+
+    /// The least priority of its pods; `None` if it has none.
+    pub(super) fn lowest_priority(&self) -> Option<i32> {
+        self.priorities.first_key_value().map(|(priority, _)| *priority)
+    }
+
+    /// The node has changed; whether pods that did not fit might fit now.
+    pub(super) fn renew(&mut self, node: Arc<Node>) -> bool {
+        let worth_another_look = matters(&self.node) != matters(&node);
+        self.allocatable = allocatable(&node);
+        self.node = node;
+        worth_another_look
+    }
+
+    pub(super) fn into_pods(self) -> impl Iterator<Item = (String, Arc<Pod>)> {
+        self.pods.into_iter().map(|(uid, placed)| (uid, placed.pod))
+    }
+
+    pub(super) fn insert(&mut self, pod: Arc<Pod>) {
+        let uid = owner::uid(&pod.metadata).to_owned();
+        let owner = |pod: &Pod| owner::controller_uid(&pod.metadata).map(str::to_owned);
+        if let Some(placed) = self.pods.get_mut(&uid)
+            && placed.pod.spec == pod.spec
+            && owner(&placed.pod) == owner(&pod)
+        {
+            placed.pod = pod;
+            return;
+        }
+        self.remove(&uid);
+        let spec = pod.spec.as_ref();
+        let requests = spec.map(Resources::of_pod).unwrap_or_default();
+        let for_score = spec.map(Resources::of_pod_for_score).unwrap_or_default();
+        self.requested.add(&requests);
+        self.for_score.add(&for_score);
+        self.ports.extend(spec.into_iter().flat_map(host_ports));
+        if let Some(owner) = owner::controller_uid(&pod.metadata) {
+            *self.siblings.entry(owner.to_owned()).or_default() += 1;
+        }
+        *self.priorities.entry(priority(&pod)).or_default() += 1;
+        if pod_repels(&pod) {
+            self.repelling.insert(uid.clone());
+        }
+        self.pods.insert(uid, Placed { pod, requests, for_score });
+    }
+
+    pub(super) fn remove(&mut self, uid: &str) {
+        let Some(placed) = self.pods.remove(uid) else { return };
+        self.repelling.remove(uid);
+        decrement(&mut self.priorities, &priority(&placed.pod));
+        self.requested.subtract(&placed.requests);
+        self.for_score.subtract(&placed.for_score);
+        if let Some(owner) = owner::controller_uid(&placed.pod.metadata) {
+            decrement(&mut self.siblings, owner);
+        }
+        if placed.pod.spec.iter().flat_map(host_ports).next().is_some() {
+            self.ports = self.pods.values().filter_map(|placed| placed.pod.spec.as_ref()).flat_map(host_ports).collect();
+        }
+    }
+}
+
+/// Counts one less; nothing is kept of what there is none of.
+fn decrement<K: Ord + Borrow<Q>, Q: Ord + ?Sized>(counts: &mut BTreeMap<K, usize>, key: &Q) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
+fn allocatable(node: &Node) -> Resources {
+    let status = node.status.as_ref();
+    Resources::of_list(status.and_then(|status| status.allocatable.as_ref().or(status.capacity.as_ref())))
+}
+
+/// The ports of the host that a pod wants.
+pub(super) fn host_ports(spec: &PodSpec) -> impl Iterator<Item = HostPort> + '_ {
+    let sidecars =
+        spec.init_containers.iter().flatten().filter(|container| container.restart_policy.as_deref() == Some("Always"));
+    let ports = spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten());
+    ports.filter_map(|port| {
+        let number = port.host_port.filter(|number| *number > 0)?;
+        let address = port.host_ip.clone().filter(|address| !address.is_empty()).unwrap_or_else(|| "0.0.0.0".to_owned());
+        Some((port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()), number, address))
+    })
+}
+
+fn pod_repels(pod: &Pod) -> bool {
+    let affinity = pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref()?.pod_anti_affinity.as_ref());
+    let required = affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
+    required.is_some_and(|terms| !terms.is_empty())
+}
+
+/// The parts of a node that decide about placement; a heartbeat changes none of them.
+fn matters(node: &Node) -> impl PartialEq + '_ {
+    let spec = node.spec.as_ref();
+    let status = node.status.as_ref();
+    (
+        node.metadata.labels.as_ref(),
+        spec.and_then(|spec| spec.taints.as_ref()),
+        spec.and_then(|spec| spec.unschedulable),
+        status.and_then(|status| status.allocatable.as_ref()),
+    )
+}
