@@ -45,10 +45,17 @@ struct Loop {
 struct State {
     /// What is placed where, bindings under way included.
     cluster: Cluster,
-    /// Pods that did not fit, with the reason that was last found.
-    parked: BTreeMap<Turn, String>,
+    /// Pods that did not fit.
+    parked: BTreeMap<Turn, Parked>,
     /// Pods that have a place and wait there for their volumes, with the node.
     reserved: BTreeMap<Turn, String>,
+}
+
+struct Parked {
+    /// The reason that was last found.
+    message: String,
+    /// Whether pods that come may make the difference.
+    wants_company: bool,
 }
 
 /// What was decided about a pod, to be carried out.
@@ -134,6 +141,9 @@ impl Loop {
             (old, Some(pod)) => {
                 if let Some(node) = replica::node_name(pod) {
                     state.cluster.place(Arc::clone(pod), node);
+                    if old.is_none_or(|old| replica::node_name(old).is_none() || old.metadata.labels != pod.metadata.labels) {
+                        self.try_some(&state, |parked| parked.wants_company);
+                    }
                     // A pod on its way out no longer counts where pods are spread.
                     let was_active = old.is_some_and(|old| old.metadata.deletion_timestamp.is_none());
                     was_active && pod.metadata.deletion_timestamp.is_some()
@@ -159,7 +169,11 @@ impl Loop {
 
     /// Something has changed that may make room.
     fn try_parked(&self, state: &State) {
-        for turn in state.parked.keys() {
+        self.try_some(state, |_| true);
+    }
+
+    fn try_some(&self, state: &State, which: fn(&Parked) -> bool) {
+        for (turn, _) in state.parked.iter().filter(|(_, parked)| which(parked)) {
             self.queue.add_after(turn.clone(), GATHER);
         }
     }
@@ -198,8 +212,9 @@ impl Loop {
             }
             Decision::Unschedulable(why) => {
                 preemption::nominate(&mut state.cluster, &pod, why.preemption());
-                let known = state.parked.insert(turn.clone(), why.message());
-                let again = known.is_some_and(|known| known == why.message());
+                let message = why.message();
+                let parked = Parked { message: message.clone(), wants_company: schedule::wants_company(&pod) };
+                let again = state.parked.insert(turn.clone(), parked).is_some_and(|known| known.message == message);
                 Step::Park(pod, why, again)
             }
         }

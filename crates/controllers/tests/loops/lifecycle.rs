@@ -152,6 +152,28 @@ async fn a_pod_that_goes_makes_room_where_pods_are_spread() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_waits_for_company_goes_to_it_once_it_is_there() {
+    let machine = Machine::start(1).await;
+    let pod = |name: &str, spec: serde_json::Value| {
+        let mut spec = spec;
+        spec["containers"] = json!([{"name": "c", "image": "i"}]);
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec})
+    };
+    let by_company = || {
+        let term = json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "company"}}});
+        json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}})
+    };
+    let is_parked = |pod: Option<&Pod>| {
+        let conditions = pod.and_then(|pod| pod.status.as_ref()?.conditions.as_ref());
+        conditions.is_some_and(|all| all.iter().any(|condition| condition.reason.as_deref() == Some("Unschedulable")))
+    };
+    machine.create::<Pod>(pod("anywhere", by_company())).await;
+    machine.until("anywhere", is_parked).await;
+    machine.create::<Pod>(pod("company", json!({}))).await;
+    machine.until("anywhere", kube::runtime::conditions::is_pod_running()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn endpoints_follow_pods_and_go_with_their_service() {
     let machine = Machine::start(1).await;
     machine.create::<Deployment>(web(2, "v1")).await;

@@ -60,6 +60,16 @@ pub fn priority(pod: &Pod) -> i32 {
     pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0)
 }
 
+/// Whether the pod may find a place because another one gets one: it wants its company, or is spread evenly with it.
+pub fn wants_company(pod: &Pod) -> bool {
+    let spec = pod.spec.as_ref();
+    let affinity = spec.and_then(|spec| spec.affinity.as_ref()?.pod_affinity.as_ref());
+    let required = affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
+    let spread = spec.and_then(|spec| spec.topology_spread_constraints.as_ref());
+    required.is_some_and(|terms| !terms.is_empty())
+        || spread.is_some_and(|constraints| constraints.iter().any(|spread| spread.when_unsatisfiable == "DoNotSchedule"))
+}
+
 /// Decides for one pod with these volumes.
 pub fn decide(cluster: &Cluster, pod: &Pod, volumes: &PodVolumes) -> Decision {
     let candidate = filter::Candidate::new(cluster.view(), pod, volumes);
