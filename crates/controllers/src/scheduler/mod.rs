@@ -95,6 +95,15 @@ pub(crate) fn start(context: &Arc<Context>, tasks: &mut JoinSet<()>, stop: &Canc
         (Some(budget), None) => shared.state().cluster.remove_budget(budget),
         (None, None) => {}
     });
+    let shared = Arc::clone(&this);
+    context.namespaces.listen(move |old, new| {
+        let mut state = shared.state();
+        match (old, new) {
+            (_, Some(namespace)) if state.cluster.set_namespace(Arc::clone(namespace)) => shared.try_parked(&state),
+            (Some(namespace), None) => state.cluster.remove_namespace(owner::name(&namespace.metadata)),
+            _ => {}
+        }
+    });
     // Whatever changes about claims, volumes and classes may be what a pod waits for.
     let shared = Arc::clone(&this);
     context.claims.listen(move |_, _| shared.try_waiting());
@@ -129,6 +138,7 @@ impl Loop {
         context.nodes.reached(0).await;
         context.pods.reached(0).await;
         context.budgets.reached(0).await;
+        context.namespaces.reached(0).await;
         context.claims.reached(0).await;
         context.volumes.reached(0).await;
         context.storage_classes.reached(0).await;

@@ -159,18 +159,27 @@ async fn a_pod_that_waits_for_company_goes_to_it_once_it_is_there() {
         spec["containers"] = json!([{"name": "c", "image": "i"}]);
         json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec})
     };
-    let by_company = || {
-        let term = json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "company"}}});
+    let by = |selector: serde_json::Value| {
+        let term = json!({
+            "topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "company"}}, "namespaceSelector": selector
+        });
         json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}})
     };
     let is_parked = |pod: Option<&Pod>| {
         let conditions = pod.and_then(|pod| pod.status.as_ref()?.conditions.as_ref());
         conditions.is_some_and(|all| all.iter().any(|condition| condition.reason.as_deref() == Some("Unschedulable")))
     };
-    machine.create::<Pod>(pod("anywhere", by_company())).await;
+    machine.create::<Pod>(pod("anywhere", by(json!({})))).await;
+    machine.create::<Pod>(pod("labelled", by(json!({"matchLabels": {"team": "ours"}})))).await;
     machine.until("anywhere", is_parked).await;
+    machine.until("labelled", is_parked).await;
     machine.create::<Pod>(pod("company", json!({}))).await;
     machine.until("anywhere", kube::runtime::conditions::is_pod_running()).await;
+    assert!(is_parked(Some(&machine.api::<Pod>().get("labelled").await.unwrap())));
+    let namespaces: Api<Namespace> = Api::all(machine.client.clone());
+    let change = json!({"metadata": {"labels": {"team": "ours"}}});
+    namespaces.patch("default", &PatchParams::default(), &Patch::Merge(&change)).await.unwrap();
+    machine.until("labelled", kube::runtime::conditions::is_pod_running()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

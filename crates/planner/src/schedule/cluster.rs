@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::api::{
-    core::v1::{Node, Pod},
+    core::v1::{Namespace, Node, Pod},
     policy::v1::PodDisruptionBudget,
 };
 
@@ -22,6 +22,7 @@ pub struct Cluster {
     nominated: BTreeMap<String, (Arc<Pod>, String)>,
     /// By namespace and name.
     budgets: BTreeMap<(String, String), Arc<PodDisruptionBudget>>,
+    namespaces: BTreeMap<String, Arc<Namespace>>,
 }
 
 /// The cluster as it is, or with one node as it would be.
@@ -36,6 +37,11 @@ impl<'a> View<'a> {
     pub(super) fn nodes(self) -> impl Iterator<Item = &'a NodeState> {
         let would_be = move |node: &'a NodeState| self.instead.filter(|instead| instead.name() == node.name()).unwrap_or(node);
         self.cluster.nodes.values().map(would_be)
+    }
+
+    /// The labels of a namespace.
+    pub(super) fn labels_of(self, namespace: &str) -> Option<&'a BTreeMap<String, String>> {
+        self.cluster.namespaces.get(namespace)?.metadata.labels.as_ref()
     }
 
     /// Every placed pod with its node.
@@ -151,6 +157,18 @@ impl Cluster {
     /// A budget is gone.
     pub fn remove_budget(&mut self, budget: &PodDisruptionBudget) {
         self.budgets.remove(&budget_key(budget));
+    }
+
+    /// A namespace is new or has changed; whether pods that did not fit might fit now.
+    pub fn set_namespace(&mut self, namespace: Arc<Namespace>) -> bool {
+        let name = owner::name(&namespace.metadata).to_owned();
+        let labels = namespace.metadata.labels.clone();
+        self.namespaces.insert(name, namespace).is_none_or(|old| old.metadata.labels != labels)
+    }
+
+    /// A namespace is gone.
+    pub fn remove_namespace(&mut self, name: &str) {
+        self.namespaces.remove(name);
     }
 
     pub(super) fn budgets(&self) -> impl Iterator<Item = &Arc<PodDisruptionBudget>> {

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{Pod, PodAffinityTerm, PodSpec};
+use k8s_openapi::{
+    api::core::v1::{Pod, PodAffinityTerm, PodSpec},
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
 use windlass_api::selector::Selector;
 
 use super::{cluster::View, node_state::NodeState, verdict::Rejection};
@@ -30,27 +33,31 @@ struct Term<'a> {
     topology_key: &'a str,
     selector: Selector,
     namespaces: Vec<&'a str>,
-    /// It names other namespaces by their labels, which are not known here: it means every namespace.
-    anywhere: bool,
+    /// By their labels: namespaces besides those.
+    further: Selector,
+    view: View<'a>,
 }
 
 impl<'a> Term<'a> {
-    fn new(term: &'a PodAffinityTerm, of: &'a Pod) -> Self {
+    fn new(view: View<'a>, term: &'a PodAffinityTerm, of: &'a Pod) -> Self {
+        let selector = |wanted: Option<&LabelSelector>| Selector::from_typed(wanted).unwrap_or_else(|_| Selector::nothing());
         let mut namespaces: Vec<&str> = term.namespaces.iter().flatten().map(String::as_str).collect();
         if namespaces.is_empty() && term.namespace_selector.is_none() {
             namespaces.push(owner::namespace(&of.metadata));
         }
         Self {
             topology_key: &term.topology_key,
-            selector: Selector::from_typed(term.label_selector.as_ref()).unwrap_or_else(|_| Selector::nothing()),
+            selector: selector(term.label_selector.as_ref()),
             namespaces,
-            anywhere: term.namespace_selector.is_some(),
+            further: selector(term.namespace_selector.as_ref()),
+            view,
         }
     }
 
     fn matches(&self, pod: &Pod) -> bool {
-        (self.anywhere || self.namespaces.contains(&owner::namespace(&pod.metadata)))
-            && self.selector.matches(&pod.metadata.labels.as_ref())
+        let namespace = owner::namespace(&pod.metadata);
+        self.selector.matches(&pod.metadata.labels.as_ref())
+            && (self.namespaces.contains(&namespace) || self.further.matches(&self.view.labels_of(namespace)))
     }
 
     fn place<'n>(&self, node: &'n NodeState) -> Option<Place<'n>>
@@ -61,8 +68,8 @@ impl<'a> Term<'a> {
     }
 }
 
-fn terms<'a>(terms: Option<&'a Vec<PodAffinityTerm>>, of: &'a Pod) -> Vec<Term<'a>> {
-    terms.into_iter().flatten().map(|term| Term::new(term, of)).collect()
+fn terms<'a>(view: View<'a>, terms: Option<&'a Vec<PodAffinityTerm>>, of: &'a Pod) -> Vec<Term<'a>> {
+    terms.into_iter().flatten().map(|term| Term::new(view, term, of)).collect()
 }
 
 /// Looks at every pod once, and only if anybody has a wish.
@@ -71,17 +78,17 @@ pub(super) fn neighbours<'a>(view: View<'a>, pod: &'a Pod, spec: &'a PodSpec) ->
     for (node, other) in view.repelling() {
         let affinity = other.spec.as_ref().and_then(|spec| spec.affinity.as_ref()?.pod_anti_affinity.as_ref());
         let required = affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
-        let hits = terms(required, other).into_iter().filter(|term| term.matches(pod));
+        let hits = terms(view, required, other).into_iter().filter(|term| term.matches(pod));
         found.repelled.extend(hits.filter_map(|term| Some((term.topology_key, node.label(term.topology_key)?))));
     }
     let Some(affinity) = &spec.affinity else { return found };
     let towards = affinity.pod_affinity.as_ref();
     let away = affinity.pod_anti_affinity.as_ref();
-    let wanted = terms(towards.and_then(|wish| wish.required_during_scheduling_ignored_during_execution.as_ref()), pod);
-    let avoided = terms(away.and_then(|wish| wish.required_during_scheduling_ignored_during_execution.as_ref()), pod);
+    let wanted = terms(view, towards.and_then(|wish| wish.required_during_scheduling_ignored_during_execution.as_ref()), pod);
+    let avoided = terms(view, away.and_then(|wish| wish.required_during_scheduling_ignored_during_execution.as_ref()), pod);
     let weighed = |wish: Option<&'a Vec<k8s_openapi::api::core::v1::WeightedPodAffinityTerm>>, sign: i64| {
         let weigh = move |term: &'a k8s_openapi::api::core::v1::WeightedPodAffinityTerm| {
-            (Term::new(&term.pod_affinity_term, pod), sign * i64::from(term.weight))
+            (Term::new(view, &term.pod_affinity_term, pod), sign * i64::from(term.weight))
         };
         wish.into_iter().flatten().map(weigh).collect::<Vec<_>>()
     };

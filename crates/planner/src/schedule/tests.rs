@@ -109,6 +109,35 @@ fn selectors_and_affinity_of_nodes() {
 }
 
 #[test]
+fn company_is_looked_for_in_namespaces_by_name_and_by_label() {
+    let mut cluster = two();
+    for (name, team) in [("default", "ours"), ("other", "theirs")] {
+        let namespace = json!({"metadata": {"name": name, "labels": {"team": team}}});
+        assert!(cluster.set_namespace(Arc::new(serde_json::from_value(namespace.clone()).unwrap())));
+        assert!(!cluster.set_namespace(Arc::new(serde_json::from_value(namespace).unwrap())), "nothing new");
+    }
+    let mut company = Pod::clone(&pod("company", json!({})));
+    company.metadata.namespace = Some("other".to_owned());
+    cluster.place(Arc::new(company), "b1");
+    let fits = |cluster: &Cluster, more: Value| {
+        let mut term = json!({"labelSelector": {"matchLabels": {"app": "web"}}, "topologyKey": "zone"});
+        term.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let away = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
+        match decide(cluster, &pod("x", json!({"affinity": away, "nodeSelector": {"zone": "b"}})), &PodVolumes::default()) {
+            Decision::Bind { .. } => "beside it",
+            Decision::Unschedulable(_) => "elsewhere",
+        }
+    };
+    assert_eq!(fits(&cluster, json!({})), "beside it");
+    assert_eq!(fits(&cluster, json!({"namespaces": ["other"]})), "elsewhere");
+    assert_eq!(fits(&cluster, json!({"namespaceSelector": {}})), "elsewhere");
+    assert_eq!(fits(&cluster, json!({"namespaceSelector": {"matchLabels": {"team": "theirs"}}})), "elsewhere");
+    assert_eq!(fits(&cluster, json!({"namespaceSelector": {"matchLabels": {"team": "ours"}}})), "beside it");
+    let both = json!({"namespaceSelector": {"matchLabels": {"team": "ours"}}, "namespaces": ["other"]});
+    assert_eq!(fits(&cluster, both), "elsewhere");
+}
+
+#[test]
 fn a_toleration_opens_a_tainted_node() {
     let cluster = cluster(&[node("a1", json!({"taints": [{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]}))]);
     let tolerant =
