@@ -1,5 +1,7 @@
 //! Node selectors and node affinity.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, PodSpec};
 
 use crate::owner;
@@ -11,6 +13,20 @@ pub fn matches_required(spec: &PodSpec, node: &Node) -> bool {
     let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
     let required = affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
     selected && required.is_none_or(|required| matches_terms(&required.node_selector_terms, node))
+}
+
+/// The only nodes that the required node affinity allows, by name; `None` if it does not name them in every one of its terms.
+pub fn named(spec: &PodSpec) -> Option<BTreeSet<&str>> {
+    let affinity = spec.affinity.as_ref()?.node_affinity.as_ref()?;
+    let terms = &affinity.required_during_scheduling_ignored_during_execution.as_ref()?.node_selector_terms;
+    let mut all = BTreeSet::new();
+    for term in terms {
+        let fields = term.match_fields.iter().flatten();
+        let names = fields.filter(|field| field.key == "metadata.name" && field.operator == "In");
+        let names = names.map(|field| field.values.iter().flatten().map(String::as_str).collect::<BTreeSet<_>>());
+        all.extend(names.reduce(|some, others| &some & &others)?);
+    }
+    (!terms.is_empty()).then_some(all)
 }
 
 /// Whether one of the terms holds; a term without requirements never does.

@@ -4,6 +4,6 @@ mod affinity;
 mod taint;
 
 pub use self::{
-    affinity::{matches_required, matches_terms},
+    affinity::{matches_required, matches_terms, named},
     taint::{Effect, tolerates, untolerated},
 };

@@ -1,6 +1,6 @@
 //! Whether a node can take a pod. The first filter that says no speaks for the node, in upstream's order.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::api::core::v1::{Pod, PodSpec, Taint};
 
@@ -27,6 +27,8 @@ pub(super) struct Candidate<'a> {
     pub(super) requests: Resources,
     pub(super) for_score: Resources,
     pub(super) ports: Vec<HostPort>,
+    /// The only nodes that it may go to, where it names them.
+    pub(super) named: Option<BTreeSet<&'a str>>,
     volumes: &'a PodVolumes,
     pub(super) neighbours: Neighbours<'a>,
     pub(super) spread: Vec<Spread<'a>>,
@@ -43,6 +45,7 @@ impl<'a> Candidate<'a> {
             requests: Resources::of_pod(spec),
             for_score: Resources::of_pod_for_score(spec),
             ports: host_ports(spec).collect(),
+            named: node::named(spec),
             volumes,
             neighbours: pod_affinity::neighbours(view, pod, spec),
             spread: spread::count(view, pod, spec),
@@ -52,6 +55,9 @@ impl<'a> Candidate<'a> {
 
 /// Why the node cannot take the pod; empty if it can.
 pub(super) fn rejections(candidate: &Candidate<'_>, node: &NodeState) -> Vec<Rejection> {
+    if candidate.named.as_ref().is_some_and(|named| !named.contains(node.name())) {
+        return vec![Rejection::NotNamed];
+    }
     let tolerations = candidate.spec.tolerations.as_deref().unwrap_or_default();
     if node.node().spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false) && !tolerates_cordon(candidate) {
         return vec![Rejection::Cordoned];

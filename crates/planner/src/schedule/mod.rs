@@ -17,6 +17,8 @@ mod tests;
 mod verdict;
 mod volumes;
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::Pod;
 
 pub use self::{
@@ -76,7 +78,8 @@ pub fn decide(cluster: &Cluster, pod: &Pod, volumes: &PodVolumes) -> Decision {
     let mut unschedulable = Unschedulable::new(cluster.len());
     // With every node that does not take the pod: whether it could if it had no other.
     let mut rejected = Vec::new();
-    if let Some(why) = volumes.refusal() {
+    let conflict = candidate.named.as_ref().is_some_and(BTreeSet::is_empty).then_some("pod affinity terms conflict");
+    if let Some(why) = conflict.or_else(|| volumes.refusal()) {
         unschedulable.refuse(why);
         rejected.extend(cluster.nodes().map(|node| (node, false)));
         unschedulable.set_preemption(preemption::plan(cluster, pod, volumes, &rejected));

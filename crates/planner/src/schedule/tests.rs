@@ -109,6 +109,48 @@ fn selectors_and_affinity_of_nodes() {
 }
 
 #[test]
+fn nodes_that_are_named_are_the_only_ones() {
+    let named = |terms: Value| {
+        pod(
+            "x",
+            json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}}),
+        )
+    };
+    let name = |names: Value| json!({"key": "metadata.name", "operator": "In", "values": names});
+    let mut cluster = two();
+    check(&cluster, &named(json!([{"matchFields": [name(json!(["b1"]))]}])), expect!["b1"]);
+    cluster.set_node(node("a1", json!({"unschedulable": true})));
+    cluster.set_node(node("b1", json!({"unschedulable": true})));
+    check(
+        &cluster,
+        &named(json!([{"matchFields": [name(json!(["b1"]))]}])),
+        expect![
+            "0/2 nodes are available: 1 node(s) didn't satisfy plugin(s) [NodeAffinity], 1 node(s) were unschedulable. no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+        ],
+    );
+    check(
+        &cluster,
+        &named(json!([{"matchFields": [name(json!(["a1"])), name(json!(["b1"]))]}])),
+        expect![
+            "0/2 nodes are available: pod affinity terms conflict. no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+        ],
+    );
+    // Another term names none: every node is looked at.
+    let either = json!([{"matchFields": [name(json!(["b1"]))]}, {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["c"]}]}]);
+    check(
+        &two(),
+        &pod("x", {
+            let mut spec = json!({"nodeSelector": {"zone": "c"}});
+            spec["affinity"] = serde_json::to_value(named(either).spec.as_ref().unwrap().affinity.as_ref()).unwrap();
+            spec
+        }),
+        expect![
+            "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector. no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+        ],
+    );
+}
+
+#[test]
 fn company_is_looked_for_in_namespaces_by_name_and_by_label() {
     let mut cluster = two();
     for (name, team) in [("default", "ours"), ("other", "theirs")] {

@@ -7,6 +7,8 @@ use super::preemption::Preemption;
 /// What keeps one node from taking the pod.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rejection {
+    /// The pod names the nodes that it may go to, and this one is not among them.
+    NotNamed,
     /// `spec.unschedulable`: cordoned.
     Cordoned,
     /// A taint that the pod does not tolerate.
@@ -46,8 +48,8 @@ impl Rejection {
     /// Whether taking other pods away could not help.
     pub(super) fn is_for_good(&self) -> bool {
         match self {
-            Self::Cordoned | Self::Tainted | Self::NodeAffinity | Self::SpreadLabel | Self::PodAffinity => true,
-            Self::VolumeAffinity | Self::VolumeMissing | Self::VolumeLost => true,
+            Self::NotNamed | Self::Cordoned | Self::Tainted | Self::NodeAffinity => true,
+            Self::SpreadLabel | Self::PodAffinity | Self::VolumeAffinity | Self::VolumeMissing | Self::VolumeLost => true,
             Self::Insufficient { for_good, .. } => *for_good,
             Self::HostPort | Self::TooManyPods | Self::Spread | Self::PodAntiAffinity | Self::ExistingPodAntiAffinity => false,
         }
@@ -57,6 +59,7 @@ impl Rejection {
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::NotNamed => "node(s) didn't satisfy plugin(s) [NodeAffinity]",
             Self::Cordoned => "node(s) were unschedulable",
             Self::Tainted => "node(s) had untolerated taint(s)",
             Self::NodeAffinity => "node(s) didn't match Pod's node affinity/selector",
