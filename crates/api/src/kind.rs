@@ -15,6 +15,7 @@ pub mod coordination;
 pub mod core;
 pub mod discovery;
 pub mod events;
+mod label_keys;
 pub mod networking;
 mod part;
 pub mod policy;

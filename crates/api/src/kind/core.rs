@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ALL_VERBS, BASE, Generation, Kind, SelectableField, Subresource, prepare, service};
+use super::{ALL_VERBS, BASE, Generation, Kind, SelectableField, Subresource, label_keys, prepare, service};
 use crate::{columns, pod};
 
 const fn at(name: &'static str, pointers: &'static [&'static str]) -> SelectableField {
@@ -255,6 +255,7 @@ fn new_pod(object: &mut Value) {
         }]);
     }
     prepare::set(object, "status", status);
+    label_keys::merge(object);
 }
 
 /// The class was settled when the pod was made; a kubelet that leaves it out does not mean to change it.

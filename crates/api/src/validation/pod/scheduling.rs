@@ -106,6 +106,16 @@ fn pod_affinity_term(term: &Field<'_>, errors: &mut Errors) {
             keys.items().for_each(|key| metadata::label_key(&key, key.text(), errors));
         }
     }
+    // What the keys of a new pod mean is in its selector already, once; what is there twice the user has written too.
+    let mut selected: BTreeSet<&str> = selector.get("matchLabels").entries().map(|(key, _)| key).collect();
+    for requirement in selector.get("matchExpressions").items() {
+        let key = requirement.get("key").text();
+        let index = matched.items().collect::<Vec<_>>().iter().rposition(|matched| matched.text() == key);
+        if let Some(index) = index.filter(|_| selected.contains(key)) {
+            errors.invalid_as(&format!("{}[{index}]", term.path()), key, "exists in both matchLabelKeys and labelSelector");
+        }
+        selected.insert(key);
+    }
     let refused: BTreeSet<&str> = mismatched.items().map(|key| key.text()).collect();
     for key in matched.items().filter(|key| refused.contains(key.text())) {
         errors.invalid(&key, "exists in both matchLabelKeys and mismatchLabelKeys");

@@ -1,7 +1,7 @@
 //! Pods: containers, volumes, probes, security, scheduling.
 
 use expect_test::expect;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{create, pod, warn};
 
@@ -279,6 +279,28 @@ fn scheduling() {
             spec.tolerations[3].operator: Unsupported value: "Like": supported values: "Equal", "Exists"
             spec.tolerations[3].effect: Unsupported value: "Explode": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"
             spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared
+        "#]],
+    );
+}
+
+#[test]
+fn a_label_key_of_an_affinity_is_not_selected_by_as_well() {
+    // As it is after the key was merged into the selector.
+    let merged = json!({ "key": "hash", "operator": "In", "values": ["1"] });
+    let term = |selector: Value| json!({ "topologyKey": "zone", "labelSelector": selector, "matchLabelKeys": ["hash"] });
+    create(
+        "",
+        "Pod",
+        pod(|spec| {
+            spec["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"] = json!([
+                term(json!({ "matchExpressions": [merged] })),
+                term(json!({ "matchLabels": { "hash": "1" }, "matchExpressions": [merged] })),
+                term(json!({ "matchExpressions": [{ "key": "hash", "operator": "Exists" }, merged] })),
+            ]);
+        }),
+        expect![[r#"
+            spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[1][0]: Invalid value: "hash": exists in both matchLabelKeys and labelSelector
+            spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[2][0]: Invalid value: "hash": exists in both matchLabelKeys and labelSelector
         "#]],
     );
 }
