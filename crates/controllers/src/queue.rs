@@ -171,10 +171,11 @@ impl<K: Clone + Eq + Hash + Ord + fmt::Debug + Send + Sync + 'static> Queue<K> {
             let wake = if passes.len() < parallel { self.take() } else { Err(None) };
             let wake = match wake {
                 Ok(key) => {
-                    let (queue, object, started) = (Arc::clone(&self), key.clone(), Instant::now());
+                    let (queue, object) = (Arc::clone(&self), key.clone());
                     // A defect met with one object must not take that object out of the loop for good.
                     let begun = catch_unwind(AssertUnwindSafe(|| pass(object)));
                     passes.spawn(async move {
+                        let started = Instant::now();
                         let ended = match begun {
                             Ok(pass) => AssertUnwindSafe(pass).catch_unwind().await,
                             Err(panic) => Err(panic),
