@@ -62,8 +62,8 @@ pub struct SandboxSpec {
     pub note: String,
 }
 
-/// Which later mounts cross the border between a machine and a container's mount.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Which later mounts cross the border between a machine and a container's mount, least first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Propagation {
     /// None.
     #[default]

@@ -136,10 +136,13 @@ pub(crate) fn generate(inputs: &Inputs<'_>) -> Result<Spec, SpecError> {
         true => linux.masked_paths([]).readonly_paths([]).devices(devices::all()?),
         false => linux.masked_paths(paths(&MASKED)).readonly_paths(paths(&READ_ONLY)),
     };
-    if spec.mounts.iter().any(|mount| mount.propagation == Propagation::Bidirectional) {
-        // Else all that the container has is the machine's slave, and nothing finds its way back.
-        linux = linux.rootfs_propagation("shared");
-    }
+    // The library makes every bind mount what it makes the root, whatever the options of the mount say: the one that asks for most
+    // decides for its container.
+    linux = linux.rootfs_propagation(match spec.mounts.iter().map(|mount| mount.propagation).max().unwrap_or_default() {
+        Propagation::Private => "private",
+        Propagation::HostToContainer => "slave",
+        Propagation::Bidirectional => "shared",
+    });
     let root = RootBuilder::default().path("rootfs").readonly(spec.security.read_only_root).build()?;
     let mounts = mounts(spec, inputs.joined, inputs.ids)?;
     Ok(SpecBuilder::default().root(root).mounts(mounts).process(process).linux(linux.build()?).build()?)
