@@ -14,7 +14,7 @@ use crate::{
     authz::{self, Attributes},
     body,
     call::Call,
-    discovery, health, metadata, negotiate,
+    definitions, discovery, health, metadata, negotiate,
     path::{self, Place, Target},
     query::Query,
     reply::{self, Response},
@@ -144,6 +144,9 @@ async fn route(
         } else {
             Ok(reply::no_such_method())
         };
+    }
+    if definitions::are_meant(place) {
+        return definitions::answer(server, verb, &parts).await;
     }
     let Some(kind) = kind::find(&place.group, &place.version, &place.plural) else { return Ok(reply::no_such_path()) };
     if !fits(kind, place) {

@@ -10,6 +10,7 @@ mod authz;
 mod body;
 mod bootstrap;
 mod call;
+mod definitions;
 mod discovery;
 mod dispatch;
 mod fields;

@@ -50,3 +50,15 @@ async fn endpoints_are_deprecated_for_readers_too() {
         "299 - \"v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice\""
     );
 }
+
+#[tokio::test]
+async fn there_are_no_definitions_of_kinds() {
+    const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let server = server().await;
+    let router = server.in_process("test");
+    let none = get(&router, DEFINITIONS).await;
+    assert_eq!((none.code, &none.body["kind"], &none.body["items"]), (200, &json!("CustomResourceDefinitionList"), &json!([])));
+    assert_eq!(get(&router, &format!("{DEFINITIONS}/x")).await.code, 404);
+    assert_eq!(send(&router, Method::POST, DEFINITIONS, &json!({})).await.code, 405);
+    assert_eq!(get(&server.router(), DEFINITIONS).await.code, 401, "nobody may list them unknown");
+}
