@@ -1,6 +1,6 @@
 //! What a claim does next.
 
-use std::sync::Arc;
+use std::{cmp::Reverse, sync::Arc};
 
 use k8s_openapi::{
     api::{
@@ -19,6 +19,12 @@ pub const PROTECTION: &str = "kubernetes.io/pvc-protection";
 pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 /// Annotations that name the provisioner whose turn it is, the present one and the one from before.
 const PROVISIONER: [&str; 2] = ["volume.kubernetes.io/storage-provisioner", "volume.beta.kubernetes.io/storage-provisioner"];
+
+/// Annotation by which a claim named its class before there was a field.
+const LEGACY_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+/// Annotations of a class that claims get when they name none, the present one and the one from before.
+const DEFAULT_CLASS: [&str; 2] =
+    ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
 
 /// Decides.
 pub fn plan(claim: &Arc<PersistentVolumeClaim>, snapshot: &Snapshot<'_>) -> Plan {
@@ -59,6 +65,19 @@ pub(crate) fn class_of<'a>(claim: &PersistentVolumeClaim, classes: &'a [Arc<Stor
     classes.iter().find(|class| owner::name(&class.metadata) == name)
 }
 
+/// The class for a claim that names none, not even the empty one: of several defaults the newest, and of those the first by name.
+fn default_class<'a>(claim: &PersistentVolumeClaim, classes: &'a [Arc<StorageClass>]) -> Option<&'a Arc<StorageClass>> {
+    let named = claim.spec.as_ref().is_some_and(|spec| spec.storage_class_name.is_some());
+    if named || owner::annotation(&claim.metadata, LEGACY_CLASS).is_some() {
+        return None;
+    }
+    let is_default =
+        |class: &&Arc<StorageClass>| DEFAULT_CLASS.iter().any(|key| owner::annotation(&class.metadata, key) == Some("true"));
+    let age = |class: &&Arc<StorageClass>| class.metadata.creation_timestamp.as_ref().map(|made| made.0);
+    let key = |class: &&Arc<StorageClass>| (age(class), Reverse(class.metadata.name.clone()));
+    classes.iter().filter(is_default).max_by_key(key)
+}
+
 /// Whether claims of the class wait until a pod that uses them has a node.
 pub(crate) fn is_late(class: &StorageClass) -> bool {
     class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer")
@@ -82,6 +101,12 @@ fn provision(
 ) -> Plan {
     let wait = |note: Note| pending(claim, Plan::wait(WaitingOn::Volume, Some(note)));
     let wanted = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref()).unwrap_or_default();
+    if let Some(class) = default_class(claim, snapshot.classes) {
+        // It came before there was a default class.
+        let mut classed = PersistentVolumeClaim::clone(claim);
+        classed.spec.get_or_insert_default().storage_class_name = class.metadata.name.clone();
+        return Plan::step(Action::UpdateClaim(Box::new(classed)), Reason::DefaultClass);
+    }
     let Some(class) = class else {
         return wait(if wanted.is_empty() {
             Note::normal("FailedBinding", "no persistent volumes available for this claim and no storage class is set")

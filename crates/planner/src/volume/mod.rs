@@ -65,6 +65,8 @@ pub struct Snapshot<'a> {
 pub enum Reason {
     /// An available volume fits the claim.
     Match,
+    /// The claim names no class, and by now there is a default one.
+    DefaultClass,
     /// The class makes volumes, and the claim has a consumer.
     Provision,
     /// The two name each other; their status says so.

@@ -280,3 +280,32 @@ fn a_claim_whose_volume_vanished_is_lost() {
     assert_eq!(world.settle(), "Lost");
     assert_eq!(world.phases().0.as_deref(), Some("Lost"));
 }
+
+#[test]
+fn a_claim_without_a_class_gets_the_default_one_that_comes_later() {
+    let with = |class: Option<&str>| {
+        let mut claim = PersistentVolumeClaim::clone(&claim("", "1Gi"));
+        claim.spec.as_mut().unwrap().storage_class_name = class.map(str::to_owned);
+        World { claims: vec![Arc::new(claim)], ..World::default() }
+    };
+    let default = |name: &str, made: &str, is_default: &str| {
+        let mut class = StorageClass::clone(&class(name, super::PROVISIONER));
+        let key = "storageclass.kubernetes.io/is-default-class".to_owned();
+        class.metadata.annotations = Some([(key, is_default.to_owned())].into());
+        class.metadata.creation_timestamp = serde_json::from_value(json!(made)).unwrap();
+        Arc::new(class)
+    };
+    let classes = [
+        default("b", "2026-01-02T00:00:00Z", "true"),
+        default("a", "2026-01-02T00:00:00Z", "true"),
+        default("old", "2026-01-01T00:00:00Z", "true"),
+        default("no", "2026-01-03T00:00:00Z", "false"),
+    ];
+    let mut world = with(None);
+    assert_eq!(world.settle(), "Pending");
+    world.classes = classes.to_vec();
+    assert_eq!(world.settle(), "DefaultClass");
+    assert_eq!(world.claims[0].spec.as_ref().unwrap().storage_class_name.as_deref(), Some("a"));
+    let mut none_wanted = World { classes: classes.to_vec(), ..with(Some("")) };
+    assert_eq!(none_wanted.settle(), "Pending");
+}
