@@ -34,6 +34,38 @@ async fn a_claim_gets_the_default_class() {
 }
 
 #[tokio::test]
+async fn a_claim_grows_where_its_class_allows_it() {
+    let router = server().await.in_process("test");
+    for (name, expands) in [("fixed", false), ("growing", true)] {
+        let class = json!({ "metadata": { "name": name }, "provisioner": "example.com/x", "allowVolumeExpansion": expands });
+        assert_eq!(send(&router, Method::POST, "/apis/storage.k8s.io/v1/storageclasses", &class).await.code, 201);
+    }
+    let claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+    let patch = |path: String, change: Value| {
+        let router = router.clone();
+        async move { support::send_as(&router, Method::PATCH, &path, "application/merge-patch+json", change.to_string()).await }
+    };
+    let size = |size: &str| json!({ "spec": { "resources": { "requests": { "storage": size } } } });
+    for class in ["fixed", "growing", ""] {
+        let name = format!("of-{class}x");
+        let spec = json!({
+            "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } }, "storageClassName": class,
+        });
+        let made = send(&router, Method::POST, claims, &json!({ "metadata": { "name": name }, "spec": spec })).await;
+        assert_eq!(made.code, 201, "{}", made.body);
+        patch(format!("{claims}/{name}/status"), json!({ "status": { "phase": "Bound" } })).await;
+    }
+    assert_eq!(patch(format!("{claims}/of-growingx"), size("2Gi")).await.code, 200);
+    assert_eq!(patch(format!("{claims}/of-fixedx"), size("1024Mi")).await.code, 200, "not larger");
+    for name in ["of-fixedx", "of-x"] {
+        let refused = patch(format!("{claims}/{name}"), size("2Gi")).await.status();
+        let why =
+            "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize";
+        assert_eq!(refused, format!("403 Forbidden: persistentvolumeclaims \"{name}\" is forbidden: {why}"));
+    }
+}
+
+#[tokio::test]
 async fn a_pod_has_the_priority_of_its_class() {
     let router = server().await.in_process("test");
     let mut critical = pod("a");

@@ -12,6 +12,7 @@ mod lifecycle;
 mod limits;
 mod priority;
 mod service_account;
+mod resize;
 mod storage_class;
 mod tolerations;
 
@@ -58,4 +59,15 @@ pub(crate) fn complete(kind: &Kind, new: &mut Value, old: &Value) {
 /// 404 when its namespace does not exist.
 pub(crate) async fn update(call: &Call) -> Result<(), Status> {
     lifecycle::update(call).await
+}
+
+/// Admits what a change makes of an object, whose rules it keeps.
+///
+/// # Errors
+/// 403 when it may not become that.
+pub(crate) async fn changed(call: &Call, new: &Value, old: &Value) -> Result<(), Status> {
+    match (call.kind.group, call.kind.plural) {
+        ("", "persistentvolumeclaims") => resize::admit(call, new, old).await,
+        _ => Ok(()),
+    }
 }

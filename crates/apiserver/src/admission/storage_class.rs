@@ -7,7 +7,7 @@ use crate::{call::Call, metadata};
 
 const DEFAULT: [&str; 2] = ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
 /// How classes were named before there was a field.
-const LEGACY: &str = "volume.beta.kubernetes.io/storage-class";
+pub(super) const LEGACY: &str = "volume.beta.kubernetes.io/storage-class";
 
 /// Fills in the class. An empty name is a choice, too: no class.
 pub(super) async fn admit(call: &Call, claim: &mut Value) -> Result<(), Status> {

@@ -87,6 +87,9 @@ impl Change<'_> {
         // What is given out here is validated too.
         let reservation = create::reserve(call, &mut new, Some(&old))?;
         self.validate(&new, &old)?;
+        if self.surface == Surface::Main {
+            admission::changed(call, &new, &old).await?;
+        }
         let charge = self.charge(&new, &old).await?;
         if self.dry_run {
             return Ok(Some(Outcome::Value(new)));
