@@ -30,6 +30,7 @@ pub(super) struct Candidate<'a> {
     /// The only nodes that it may go to, where it names them.
     pub(super) named: Option<BTreeSet<&'a str>>,
     volumes: &'a PodVolumes,
+    volumes_in_use: bool,
     pub(super) neighbours: Neighbours<'a>,
     pub(super) spread: Vec<Spread<'a>>,
 }
@@ -47,6 +48,7 @@ impl<'a> Candidate<'a> {
             ports: host_ports(spec).collect(),
             named: node::named(spec),
             volumes,
+            volumes_in_use: volumes.are_in_use(pod, view),
             neighbours: pod_affinity::neighbours(view, pod, spec),
             spread: spread::count(view, pod, spec),
         }
@@ -74,6 +76,9 @@ pub(super) fn rejections(candidate: &Candidate<'_>, node: &NodeState) -> Vec<Rej
     let missing = insufficient(candidate, node);
     if !missing.is_empty() {
         return missing;
+    }
+    if candidate.volumes_in_use {
+        return vec![Rejection::VolumeInUse];
     }
     let more = candidate.volumes.rejection(node.node());
     let more = more.or_else(|| spread::rejection(&candidate.spread, node));

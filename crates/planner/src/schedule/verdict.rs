@@ -26,6 +26,8 @@ pub enum Rejection {
         /// Even the empty node has too little.
         for_good: bool,
     },
+    /// A claim that one pod alone may use is used, on whichever node.
+    VolumeInUse,
     /// A volume of the pod is on other nodes.
     VolumeAffinity,
     /// No volume for a claim is on the node, and none is made.
@@ -51,7 +53,12 @@ impl Rejection {
             Self::NotNamed | Self::Cordoned | Self::Tainted | Self::NodeAffinity => true,
             Self::SpreadLabel | Self::PodAffinity | Self::VolumeAffinity | Self::VolumeMissing | Self::VolumeLost => true,
             Self::Insufficient { for_good, .. } => *for_good,
-            Self::HostPort | Self::TooManyPods | Self::Spread | Self::PodAntiAffinity | Self::ExistingPodAntiAffinity => false,
+            Self::VolumeInUse
+            | Self::HostPort
+            | Self::TooManyPods
+            | Self::Spread
+            | Self::PodAntiAffinity
+            | Self::ExistingPodAntiAffinity => false,
         }
     }
 }
@@ -66,6 +73,7 @@ impl fmt::Display for Rejection {
             Self::HostPort => "node(s) didn't have free ports for the requested pod ports",
             Self::TooManyPods => "Too many pods",
             Self::Insufficient { resource, .. } => return write!(f, "Insufficient {resource}"),
+            Self::VolumeInUse => "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode",
             Self::VolumeAffinity => "node(s) didn't match PersistentVolume's node affinity",
             Self::VolumeMissing => "node(s) didn't find available persistent volumes to bind",
             Self::VolumeLost => "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)",

@@ -1,13 +1,13 @@
 //! The claims of a pod, as far as they decide about its node.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::api::{
     core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod},
     storage::v1::StorageClass,
 };
 
-use super::verdict::Rejection;
+use super::{cluster::View, verdict::Rejection};
 use crate::{
     owner,
     volume::{SELECTED_NODE, belongs_to, claim, claims_of, matching, reaches},
@@ -32,6 +32,8 @@ pub struct PodVolumes {
     bound: Vec<Arc<PersistentVolume>>,
     lost: bool,
     late: Vec<Late>,
+    /// Claims that one pod alone may use at a time (`ReadWriteOncePod`).
+    exclusive: BTreeSet<String>,
 }
 
 /// A claim that is bound once the pod has a node.
@@ -61,6 +63,10 @@ impl PodVolumes {
             }
             if own && let Err(why) = belongs_to(&claim.metadata, &pod.metadata) {
                 return Self::refused(why);
+            }
+            let modes = claim.spec.as_ref().and_then(|spec| spec.access_modes.as_deref()).unwrap_or_default();
+            if modes.iter().any(|mode| mode == "ReadWriteOncePod") {
+                found.exclusive.insert(name.into_owned());
             }
             immediate |= !found.add(claim, storage);
         }
@@ -109,6 +115,15 @@ impl PodVolumes {
     pub fn undecided(&self) -> impl Iterator<Item = &Arc<PersistentVolumeClaim>> {
         let undecided = |late: &&Late| owner::annotation(&late.claim.metadata, SELECTED_NODE).is_none();
         self.late.iter().filter(undecided).map(|late| &late.claim)
+    }
+
+    /// Whether a claim of this pod that one alone may use has another pod with a place.
+    pub(super) fn are_in_use(&self, pod: &Pod, view: View<'_>) -> bool {
+        let namespace = owner::namespace(&pod.metadata);
+        let uses = |other: &Arc<Pod>| {
+            owner::namespace(&other.metadata) == namespace && claims_of(other).any(|(name, _)| self.exclusive.contains(&*name))
+        };
+        !self.exclusive.is_empty() && view.placed().any(|(_, other)| uses(other))
     }
 
     /// Why the node cannot have these volumes.
@@ -173,6 +188,12 @@ mod tests {
             class("now", "windlass.dev/local-directory", "Immediate"),
             class("static", "kubernetes.io/no-provisioner", "WaitForFirstConsumer"),
         ];
+        let pod = user("p", "default");
+        let volumes = PodVolumes::of(&pod, &Storage { claims, volumes, classes: &classes });
+        decided(&cluster(), &pod, &volumes)
+    }
+
+    fn cluster() -> Cluster {
         let mut cluster = Cluster::default();
         for name in ["n1", "n2"] {
             let room = json!({ "cpu": "4", "memory": "8Gi", "pods": "10" });
@@ -180,12 +201,18 @@ mod tests {
             cluster
                 .set_node(object(json!({ "metadata": { "name": name, "labels": labels }, "status": { "allocatable": room } })));
         }
-        let pod: Arc<Pod> = object(json!({
-            "metadata": { "name": "db", "namespace": "default", "uid": "p" },
+        cluster
+    }
+
+    fn user(uid: &str, namespace: &str) -> Arc<Pod> {
+        object(json!({
+            "metadata": { "name": "db", "namespace": namespace, "uid": uid },
             "spec": { "containers": [], "volumes": [{ "name": "data", "persistentVolumeClaim": { "claimName": "data" } }] },
-        }));
-        let volumes = PodVolumes::of(&pod, &Storage { claims, volumes, classes: &classes });
-        match decide(&cluster, &pod, &volumes) {
+        }))
+    }
+
+    fn decided(cluster: &Cluster, pod: &Pod, volumes: &PodVolumes) -> String {
+        match decide(cluster, pod, volumes) {
             Decision::Bind { node, .. } => format!("{node} undecided {}", volumes.undecided().count()),
             Decision::Unschedulable(why) => why.message().split(". no new claims").next().unwrap().to_owned(),
         }
@@ -219,6 +246,21 @@ mod tests {
             place(&[claim(wanting("static"), json!({}))], &[]),
             "0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind"
         );
+    }
+
+    #[test]
+    fn a_claim_for_one_pod_is_used_by_one_at_a_time() {
+        let once = claim(json!({ "volumeName": "v", "accessModes": ["ReadWriteOncePod"] }), json!({ "phase": "Bound" }));
+        let storage = Storage { claims: &[once], volumes: &[volume("v", "n2")], classes: &[] };
+        let (pod, mut cluster) = (user("p", "default"), cluster());
+        let volumes = PodVolumes::of(&pod, &storage);
+        cluster.place(user("foreign", "other"), "n2");
+        assert_eq!(decided(&cluster, &pod, &volumes), "n2 undecided 0");
+        cluster.place(user("first", "default"), "n2");
+        let text = "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode";
+        assert_eq!(decided(&cluster, &pod, &volumes), format!("0/2 nodes are available: 2 {text}"));
+        cluster.remove("first");
+        assert_eq!(decided(&cluster, &pod, &volumes), "n2 undecided 0");
     }
 
     #[test]
