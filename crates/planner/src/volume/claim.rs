@@ -136,6 +136,9 @@ fn provision(
     if provisioner != directory::PROVISIONER {
         return wait(external(provisioner));
     }
+    if claim.spec.as_ref().and_then(|spec| spec.volume_mode.as_deref()) == Some("Block") {
+        return wait(Note::warning("ProvisioningFailed", format!("{provisioner} does not support block volume provisioning")));
+    }
     let volume = directory::volume(claim, class, node, snapshot.directory);
     let text = format!("Successfully provisioned volume {}", owner::name(&volume.metadata));
     Plan {

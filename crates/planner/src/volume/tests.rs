@@ -309,3 +309,16 @@ fn a_claim_without_a_class_gets_the_default_one_that_comes_later() {
     let mut none_wanted = World { classes: classes.to_vec(), ..with(Some("")) };
     assert_eq!(none_wanted.settle(), "Pending");
 }
+
+#[test]
+fn no_directory_is_made_for_a_block_device() {
+    let mut block = PersistentVolumeClaim::clone(&claim("local", "1Gi"));
+    block.spec.as_mut().unwrap().volume_mode = Some("Block".to_owned());
+    let classes = vec![class("local", super::PROVISIONER)];
+    let mut world = World { claims: vec![Arc::new(block)], classes, ..World::default() };
+    world.select("n1");
+    assert_eq!(world.settle(), "Provision Pending");
+    let note = world.plan().into_iter().find_map(|plan| plan.note).unwrap();
+    let text = "windlass.dev/local-directory does not support block volume provisioning";
+    assert_eq!((note.reason, note.message.as_str()), ("ProvisioningFailed", text));
+}
