@@ -38,6 +38,12 @@ struct Mark {
     volumes: u64,
 }
 
+/// What a plan is about, and what is told with it.
+enum About {
+    Claim(Arc<PersistentVolumeClaim>),
+    Volume(Arc<PersistentVolume>),
+}
+
 struct Loop {
     context: Arc<Context>,
     marks: Marks<Mark>,
@@ -108,13 +114,15 @@ impl Loop {
         let snapshot = Snapshot { volumes: &volumes, claims: &claims, classes: &classes, pods: &pods, nodes: &nodes, directory };
         let plan = match work {
             Work::Claim(key) => match context.claims.get(key) {
-                Some(claim) => Some((self.plan_claim(&claim, &snapshot).await?, Some(claim))),
+                Some(claim) => Some((self.plan_claim(&claim, &snapshot).await?, About::Claim(claim))),
                 None => None,
             },
-            Work::Volume(key) => context.volumes.get(key).map(|volume| (volume::plan_volume(&volume, &snapshot), None)),
+            Work::Volume(key) => {
+                context.volumes.get(key).map(|volume| (volume::plan_volume(&volume, &snapshot), About::Volume(volume)))
+            }
         };
-        let Some((plan, claim)) = plan else { return Ok(Next::Wait) };
-        let outcome = self.apply(plan, claim.as_deref(), &mut mark).await;
+        let Some((plan, about)) = plan else { return Ok(Next::Wait) };
+        let outcome = self.apply(plan, &about, &mut mark).await;
         self.marks.set(&shared, mark);
         outcome
     }
@@ -130,10 +138,17 @@ impl Loop {
         Ok(volume::plan_claim(claim, &Snapshot { pods: &pods, ..*snapshot }))
     }
 
-    async fn apply(&self, plan: Plan, claim: Option<&PersistentVolumeClaim>, mark: &mut Mark) -> Result<Next, Error> {
+    async fn apply(&self, plan: Plan, about: &About, mark: &mut Mark) -> Result<Next, Error> {
         let tell = |note: Option<Note>| {
-            if let Some((note, claim)) = note.zip(claim) {
-                self.context.recorder.tell::<PersistentVolumeClaim>(COMPONENT, &claim.metadata, note);
+            let recorder = &self.context.recorder;
+            match (note, about) {
+                (Some(note), About::Claim(claim)) => {
+                    recorder.tell::<PersistentVolumeClaim>(COMPONENT, &claim.metadata, note);
+                }
+                (Some(note), About::Volume(volume)) => {
+                    recorder.tell::<PersistentVolume>(COMPONENT, &volume.metadata, note);
+                }
+                (None, _) => {}
             }
         };
         let Some((action, reason)) = plan.step else {

@@ -85,6 +85,8 @@ pub enum Reason {
     Released,
     /// The claim is gone, and so is the volume by its reclaim policy.
     Reclaim,
+    /// The claim is gone, and nobody here can make the volume as new, as its reclaim policy says.
+    Unrecyclable,
 }
 
 /// What a claim or volume waits for.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 
 use super::{Action, Plan, Reason, Snapshot, WaitingOn, bind, directory};
-use crate::owner;
+use crate::{note::Note, owner};
 
 /// Finalizer that keeps a volume for as long as it is bound.
 pub const PROTECTION: &str = "kubernetes.io/pv-protection";
@@ -28,11 +28,24 @@ pub fn plan(volume: &Arc<PersistentVolume>, snapshot: &Snapshot<'_>) -> Plan {
     match claim {
         Some(claim) => keep(volume, claim, going),
         // A claim that was never bound leaves its reservation behind all the same.
-        None if phase != "Released" => with_phase(volume, "Released", Reason::Released),
+        None if !matches!(phase, "Released" | "Failed") => with_phase(volume, "Released", Reason::Released),
         None if going => go(volume),
-        None if policy(volume) == "Delete" => Plan::step(Action::DeleteVolume(Arc::clone(volume)), Reason::Reclaim),
-        None => Plan::default(),
+        None => match policy(volume) {
+            "Delete" => Plan::step(Action::DeleteVolume(Arc::clone(volume)), Reason::Reclaim),
+            "Recycle" => fail(volume, "VolumeFailedRecycle", "No recycler plugin found for the volume!", Reason::Unrecyclable),
+            _ => Plan::default(),
+        },
     }
+}
+
+/// What was to be done with the volume cannot be done: that is said once.
+fn fail(volume: &PersistentVolume, event: &'static str, why: &str, reason: Reason) -> Plan {
+    let mut plan = with_phase(volume, "Failed", reason);
+    if let Some((Action::UpdateVolumeStatus(changed), _)) = &mut plan.step {
+        changed.status.get_or_insert_default().message = Some(why.to_owned());
+        plan.note = Some(Note::warning(event, why));
+    }
+    plan
 }
 
 /// What becomes of the data once nobody claims it.
@@ -78,6 +91,9 @@ fn with_phase(volume: &PersistentVolume, phase: &str, reason: Reason) -> Plan {
         return Plan::default();
     }
     let mut changed = volume.clone();
-    changed.status.get_or_insert_default().phase = Some(phase.to_owned());
+    let status = changed.status.get_or_insert_default();
+    status.phase = Some(phase.to_owned());
+    // That of the phase before.
+    status.message = None;
     Plan::step(Action::UpdateVolumeStatus(Box::new(changed)), reason)
 }

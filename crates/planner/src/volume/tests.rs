@@ -322,3 +322,26 @@ fn no_directory_is_made_for_a_block_device() {
     let text = "windlass.dev/local-directory does not support block volume provisioning";
     assert_eq!((note.reason, note.message.as_str()), ("ProvisioningFailed", text));
 }
+
+#[test]
+fn a_volume_to_recycle_fails_as_nobody_here_does_that() {
+    let volumes = vec![volume("v", "1Gi", json!({ "persistentVolumeReclaimPolicy": "Recycle" }))];
+    let mut world = World { claims: vec![claim("", "1Gi")], volumes, ..World::default() };
+    world.settle();
+    world.claims.clear();
+    let (released, _) = world.plan().remove(0).step.unwrap();
+    world.act(released);
+    let failing = world.plan().remove(0);
+    assert_eq!(failing.note.unwrap().reason, "VolumeFailedRecycle");
+    world.act(failing.step.unwrap().0);
+    let status = world.volumes[0].status.clone().unwrap();
+    assert_eq!(status.phase.as_deref(), Some("Failed"));
+    assert_eq!(status.message.as_deref(), Some("No recycler plugin found for the volume!"));
+    assert_eq!(world.settle(), "");
+    // Whoever takes the claim out of it has it back.
+    let mut freed = PersistentVolume::clone(&world.volumes[0]);
+    freed.spec.as_mut().unwrap().claim_ref = None;
+    world.volumes = vec![Arc::new(freed)];
+    assert_eq!(world.settle(), "Available");
+    assert_eq!(world.volumes[0].status.as_ref().unwrap().message, None);
+}
