@@ -316,7 +316,7 @@ mod tests {
         let container = serde_json::from_value(container).unwrap();
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("vars"), "NAME=value").unwrap();
-        let mounted = [("v".into(), Mounted { path: directory.path().to_owned(), read_only: false })].into();
+        let mounted = [("v".into(), Mounted { path: directory.path().to_owned(), read_only: false, gid: None })].into();
         let env = facts.environment(&container, &mounted).map_err(|error| error.to_string())?;
         Ok(env.into_iter().filter(|(name, _)| !name.starts_with("KUBERNETES_PORT")).map(|(k, v)| format!("{k}={v}")).collect())
     }

@@ -35,6 +35,8 @@ pub(crate) struct Mounted {
     pub(crate) path: PathBuf,
     /// No container may write to it.
     pub(crate) read_only: bool,
+    /// Group that it asks for, for every process of the pod.
+    pub(crate) gid: Option<i64>,
 }
 
 /// The volumes of a pod by name.
@@ -71,9 +73,7 @@ impl PodVolumes {
         self.refresh(client, paths, facts).await?;
         let mut mounted = MountedVolumes::new();
         for volume in volumes(facts.pod) {
-            let ready = self.set_up_one(client, paths, facts.pod, volume).await;
-            let ready = ready.map_err(|why| Error { volume: volume.name.clone(), why })?;
-            mounted.insert(volume.name.clone(), ready);
+            mounted.insert(volume.name.clone(), set_up_one(client, paths, facts.pod, volume).await?);
         }
         Ok(mounted)
     }
@@ -112,30 +112,42 @@ impl PodVolumes {
     pub(crate) async fn refresh_at(&self) -> Option<Timestamp> {
         self.tokens.lock().await.renew_at()
     }
+}
 
-    async fn set_up_one(&self, client: &Client, paths: &Paths, pod: &Pod, volume: &Volume) -> Result<Mounted, String> {
-        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-        if payload::is_payload(volume) {
-            return Ok(Mounted { path: payload_path(paths, pod, volume), read_only: true });
-        }
-        if let Some(source) = &volume.empty_dir {
-            let path = paths.volume(uid, "kubernetes.io~empty-dir", &volume.name);
-            empty_dir(&path, source, fs_group(pod)).map_err(|error| error.to_string())?;
-            return Ok(Mounted { path, read_only: false });
-        }
-        if let Some(source) = &volume.host_path {
-            let path = PathBuf::from(&source.path);
-            host_path::check(&path, source.type_.as_deref().unwrap_or_default())?;
-            return Ok(Mounted { path, read_only: false });
-        }
-        let directory = claim::resolve(client, pod, volume).await?.ok_or("no volume plugin matched")?;
-        let read_only = volume.persistent_volume_claim.as_ref().and_then(|source| source.read_only).unwrap_or(false);
-        directory.make()?;
-        host_path::check(&directory.path, &directory.host_path_type)?;
-        if let Some(group) = fs_group(pod).filter(|_| directory.takes_group && !read_only) {
-            give(&directory.path, group, pod).await?;
-        }
-        Ok(Mounted { path: directory.path, read_only })
+async fn set_up_one(client: &Client, paths: &Paths, pod: &Pod, volume: &Volume) -> Result<Mounted, Error> {
+    let failed = |why: String| Error { volume: volume.name.clone(), why };
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    if payload::is_payload(volume) {
+        return Ok(Mounted { path: payload_path(paths, pod, volume), read_only: true, gid: None });
+    }
+    if let Some(source) = &volume.empty_dir {
+        let path = paths.volume(uid, "kubernetes.io~empty-dir", &volume.name);
+        empty_dir(&path, source, fs_group(pod)).map_err(|error| failed(error.to_string()))?;
+        return Ok(Mounted { path, read_only: false, gid: None });
+    }
+    if let Some(source) = &volume.host_path {
+        let path = PathBuf::from(&source.path);
+        host_path::check(&path, source.type_.as_deref().unwrap_or_default()).map_err(failed)?;
+        return Ok(Mounted { path, read_only: false, gid: None });
+    }
+    let directory =
+        claim::resolve(client, pod, volume).await.and_then(|found| found.ok_or("no volume plugin matched".to_owned()));
+    let directory = directory.map_err(failed)?;
+    let read_only = volume.persistent_volume_claim.as_ref().and_then(|source| source.read_only).unwrap_or(false);
+    // From here on it is known by its own name, as upstream.
+    match set_up_claimed(&directory, paths, pod, read_only).await {
+        Ok(()) => Ok(Mounted { path: directory.path, read_only, gid: directory.gid }),
+        Err(why) => Err(Error { volume: directory.volume, why }),
+    }
+}
+
+async fn set_up_claimed(directory: &claim::Directory, paths: &Paths, pod: &Pod, read_only: bool) -> Result<(), String> {
+    directory.take(paths, pod.metadata.uid.as_deref().unwrap_or_default())?;
+    directory.make()?;
+    host_path::check(&directory.path, &directory.host_path_type)?;
+    match fs_group(pod).filter(|_| directory.takes_group && !read_only) {
+        Some(group) => give(&directory.path, group, pod).await,
+        None => Ok(()),
     }
 }
 

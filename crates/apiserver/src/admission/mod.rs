@@ -11,8 +11,8 @@ mod in_use;
 mod lifecycle;
 mod limits;
 mod priority;
-mod service_account;
 mod resize;
+mod service_account;
 mod storage_class;
 mod tolerations;
 

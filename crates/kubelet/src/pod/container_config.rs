@@ -131,7 +131,7 @@ pub(crate) fn build(scope: &Scope, parts: &Parts<'_>) -> Result<ContainerConfig,
         working_dir: container.working_dir.clone().filter(|path| !path.is_empty()),
         mounts: mounts(scope, parts, lookup)?,
         resources: for_kernel(kernel),
-        security: security(pod, container, &kubelet.paths.seccomp()),
+        security: security(pod, container, parts.mounted, &kubelet.paths.seccomp()),
         log_path: container_log(&pod_logs, &container.name, parts.attempt),
         stdin: container.stdin.unwrap_or(false),
         stdin_once: container.stdin_once.unwrap_or(false),
@@ -284,12 +284,15 @@ fn seccomp(pod: &PodSecurityContext, container: &SecurityContext, profiles: &Pat
     }
 }
 
-fn security(pod: &Pod, container: &Container, profiles: &Path) -> Security {
+fn security(pod: &Pod, container: &Container, mounted: &MountedVolumes, profiles: &Path) -> Security {
     let pod_context = pod.spec.as_ref().and_then(|spec| spec.security_context.clone()).unwrap_or_default();
     let context = container.security_context.clone().unwrap_or_default();
     let capabilities = context.capabilities.clone().unwrap_or_default();
     let mut groups = pod_context.supplemental_groups.clone().unwrap_or_default();
+    let of_volumes: BTreeSet<i64> =
+        mounted.values().filter_map(|volume| volume.gid).filter(|gid| !groups.contains(gid)).collect();
     groups.extend(pod_context.fs_group);
+    groups.extend(of_volumes);
     Security {
         run_as_user: context.run_as_user.or(pod_context.run_as_user),
         run_as_group: context.run_as_group.or(pod_context.run_as_group),

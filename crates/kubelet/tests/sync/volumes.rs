@@ -1,7 +1,11 @@
 //! Files of volumes: there before the container, changed while it runs.
 
-use k8s_openapi::api::core::v1::Pod;
-use serde_json::json;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
 
 use crate::world::{World, condition};
 
@@ -120,4 +124,87 @@ async fn tokens_of_the_service_account_are_mounted() {
     let read = |file: &str| std::fs::read_to_string(mount.host_path.join(file)).unwrap();
     assert_eq!((read("namespace").as_str(), read("ca.crt").as_str()), ("default", "pem"));
     assert_eq!(read("token").split('.').count(), 3, "a JSON web token has three parts");
+}
+
+/// A claim that is bound to a volume, both of that name, on a directory of the test.
+async fn bound_claim(world: &World, name: &str, mode: &str, access: &str, annotations: Value) {
+    let capacity = json!({ "storage": "1Gi" });
+    let volume = json!({
+        "metadata": { "name": format!("pv-{name}"), "annotations": annotations },
+        "spec": {
+            "capacity": capacity, "accessModes": [access], "volumeMode": mode,
+            "hostPath": { "path": world.directory.path() }, "claimRef": { "namespace": "default", "name": name },
+        },
+    });
+    let volumes: Api<PersistentVolume> = Api::all(world.client.clone());
+    volumes.create(&PostParams::default(), &serde_json::from_value(volume).unwrap()).await.unwrap();
+    let claim = json!({
+        "metadata": { "name": name },
+        "spec": {
+            "accessModes": [access], "volumeMode": mode, "volumeName": format!("pv-{name}"), "storageClassName": "",
+            "resources": { "requests": capacity },
+        },
+    });
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(world.client.clone(), "default");
+    claims.create(&PostParams::default(), &serde_json::from_value(claim).unwrap()).await.unwrap();
+    let bound = Patch::Merge(json!({ "status": { "phase": "Bound" } }));
+    claims.patch_status(name, &PatchParams::default(), &bound).await.unwrap();
+}
+
+fn with_claim(name: &str, how: &str) -> Value {
+    let of_use = if how == "volumeMounts" { "mountPath" } else { "devicePath" };
+    json!({
+        "containers": [{ "name": "web", "image": "a:1", how: [{ "name": "data", of_use: "/data" }] }],
+        "volumes": [{ "name": "data", "persistentVolumeClaim": { "claimName": name } }],
+    })
+}
+
+#[tokio::test]
+async fn a_volume_for_one_pod_is_mounted_for_one_at_a_time() {
+    let mut world = World::start().await;
+    bound_claim(&world, "once", "Filesystem", "ReadWriteOncePod", Value::Null).await;
+    world.create("first", with_claim("once", "volumeMounts")).await;
+    world.wait("first", "ready", |pod| condition(pod, "Ready")).await;
+    // A pod that outlives its kubelet keeps it.
+    world.restart().await;
+    world.create("second", with_claim("once", "volumeMounts")).await;
+    let text = "volume uses the ReadWriteOncePod access mode and is already in use by another pod";
+    let events = world.events("second", 1).await;
+    assert_eq!(events, [format!("Warning FailedMount MountVolume.SetUp failed for volume \"pv-once\" : {text}")]);
+    world.pods().delete("first", &DeleteParams::default().grace_period(0)).await.unwrap();
+    world.wait("second", "ready", |pod| condition(pod, "Ready")).await;
+}
+
+#[tokio::test]
+async fn a_volume_is_used_as_what_it_is() {
+    let world = World::start().await;
+    bound_claim(&world, "files", "Filesystem", "ReadWriteOnce", Value::Null).await;
+    bound_claim(&world, "block", "Block", "ReadWriteOnce", Value::Null).await;
+    let cases = [
+        ("a", "files", "volumeDevices", "volume data has volumeMode Filesystem, but is specified in volumeDevices"),
+        ("b", "block", "volumeMounts", "volume data has volumeMode Block, but is specified in volumeMounts"),
+        (
+            "c",
+            "block",
+            "volumeDevices",
+            "no block volume plugin matched persistentvolume \"pv-block\": file systems alone are mounted",
+        ),
+    ];
+    for (pod, claim, how, why) in cases {
+        world.create(pod, with_claim(claim, how)).await;
+        let events = world.events(pod, 1).await;
+        assert_eq!(events, [format!("Warning FailedMount MountVolume.SetUp failed for volume \"data\" : {why}")]);
+    }
+}
+
+#[tokio::test]
+async fn a_volume_may_ask_for_a_group() {
+    let world = World::start().await;
+    bound_claim(&world, "data", "Filesystem", "ReadWriteOnce", json!({ "pv.beta.kubernetes.io/gid": "777" })).await;
+    let mut spec = with_claim("data", "volumeMounts");
+    spec["securityContext"] = json!({ "supplementalGroups": [555], "fsGroup": 666 });
+    world.create("web", spec).await;
+    world.wait("web", "ready", |pod| condition(pod, "Ready")).await;
+    let groups = world.runtime.state().containers.values().next().unwrap().config.security.supplemental_groups.clone();
+    assert_eq!(groups, [555, 666, 777]);
 }
