@@ -66,6 +66,22 @@ async fn a_claim_grows_where_its_class_allows_it() {
 }
 
 #[tokio::test]
+async fn a_new_node_gets_no_pods_before_it_is_ready() {
+    let router = server().await.in_process("test");
+    let taint = json!({ "key": "node.kubernetes.io/not-ready", "effect": "NoSchedule" });
+    let other = json!({ "key": "gpu", "effect": "NoSchedule" });
+    let cases = [
+        ("a", json!({}), json!([taint])),
+        ("b", json!({ "taints": [other] }), json!([other, taint])),
+        ("c", json!({ "taints": [taint] }), json!([taint])),
+    ];
+    for (name, spec, expected) in cases {
+        let made = send(&router, Method::POST, "/api/v1/nodes", &json!({ "metadata": { "name": name }, "spec": spec })).await;
+        assert_eq!((made.code, &made.body["spec"]["taints"]), (201, &expected), "{}", made.body);
+    }
+}
+
+#[tokio::test]
 async fn a_pod_has_the_priority_of_its_class() {
     let router = server().await.in_process("test");
     let mut critical = pod("a");

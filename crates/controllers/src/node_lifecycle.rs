@@ -86,7 +86,7 @@ impl Loop {
         };
         let seen = self.last_seen(name, &node);
         let mut wake_at = None;
-        match node_lifecycle::health(&node, seen, context.options.node_monitor_grace, context.now()) {
+        match node_lifecycle::health(&node, seen, context.options.node_grace, context.now()) {
             Health::Heard { until } => wake_at = Some(until),
             Health::KnownSilent => self.mark_pods_not_ready(name).await?,
             Health::Silent { conditions } => {

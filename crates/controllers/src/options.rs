@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use windlass_planner::node_lifecycle::Grace;
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -18,8 +19,8 @@ pub struct Options {
     pub chance: Chance,
     /// Certificate of the cluster's authority in PEM, handed to every namespace in the ConfigMap `kube-root-ca.crt`.
     pub cluster_ca_pem: String,
-    /// A node whose Lease is older than this is gone until it says otherwise. Upstream: 40 s.
-    pub node_monitor_grace: Duration,
+    /// A node that gives no sign of life for so long is gone until it says otherwise.
+    pub node_grace: Grace,
     /// Finished pods kept in the cluster; the oldest beyond go. Upstream: 12,500.
     pub terminated_pods: usize,
     /// Directory of the machine below which volumes are made.
@@ -33,7 +34,7 @@ impl Options {
             clock: Arc::new(Timestamp::now),
             chance,
             cluster_ca_pem,
-            node_monitor_grace: Duration::from_secs(40),
+            node_grace: Grace { monitor: Duration::from_secs(50), startup: Duration::from_secs(60) },
             terminated_pods: 12_500,
             volumes_directory: "/var/lib/windlass/volumes".to_owned(),
         }
@@ -42,6 +43,6 @@ impl Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options").field("node_monitor_grace", &self.node_monitor_grace).finish_non_exhaustive()
+        f.debug_struct("Options").field("node_grace", &self.node_grace).finish_non_exhaustive()
     }
 }

@@ -10,6 +10,7 @@ pub(crate) use limits::check as within_limits;
 mod in_use;
 mod lifecycle;
 mod limits;
+mod node_taint;
 mod priority;
 mod resize;
 mod service_account;
@@ -39,6 +40,10 @@ pub(crate) async fn create(call: &Call, object: &mut Value) -> Result<(), Status
         }
         ("", "namespaces") => {
             lifecycle::own(object);
+            Ok(())
+        }
+        ("", "nodes") => {
+            node_taint::admit(object);
             Ok(())
         }
         _ => Ok(()),

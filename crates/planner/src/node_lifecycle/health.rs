@@ -11,6 +11,15 @@ use crate::seconds;
 /// The conditions that a kubelet keeps up, in the order they are written.
 const KEPT_UP: [&str; 4] = [READY, "MemoryPressure", "DiskPressure", "PIDPressure"];
 
+/// How long a node may be silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grace {
+    /// One that has said before how it is. Upstream: 50 s.
+    pub monitor: Duration,
+    /// One that has never said how it is: it may still be starting. Upstream: 60 s.
+    pub startup: Duration,
+}
+
 /// How a node is.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Health {
@@ -29,12 +38,15 @@ pub enum Health {
 }
 
 /// Judges a node that was last heard of at `heard`.
-pub fn health(node: &Node, heard: Timestamp, grace: Duration, now: Timestamp) -> Health {
+pub fn health(node: &Node, heard: Timestamp, grace: Grace, now: Timestamp) -> Health {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let has_said = conditions.iter().any(|condition| condition.type_ == READY);
+    let grace = if has_said { grace.monitor } else { grace.startup };
     let until = SignedDuration::try_from(grace).ok().and_then(|grace| heard.checked_add(grace).ok()).unwrap_or(Timestamp::MAX);
     if now < until {
         return Health::Heard { until };
     }
-    let mut conditions = node.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+    let mut conditions = conditions.to_vec();
     let mut changed = false;
     for type_ in KEPT_UP {
         match conditions.iter_mut().find(|condition| condition.type_ == type_) {

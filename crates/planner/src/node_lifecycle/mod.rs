@@ -8,7 +8,7 @@ mod tests;
 
 pub use self::{
     eviction::{Stay, not_ready_condition, stay},
-    health::{Health, health},
+    health::{Grace, Health, health},
     taints::taints,
 };
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const GRACE: Duration = Duration::from_secs(40);
+const GRACE: Grace = Grace { monitor: Duration::from_secs(50), startup: Duration::from_secs(60) };
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -30,12 +30,20 @@ fn keys(taints: Option<Vec<k8s_openapi::api::core::v1::Taint>>) -> Vec<String> {
 
 #[test]
 fn silence_becomes_unknown_after_the_grace_period_and_once() {
-    assert_eq!(health(&node("True", json!([])), at(0), GRACE, at(39)), Health::Heard { until: at(40) });
-    let Health::Silent { conditions } = health(&node("True", json!([])), at(0), GRACE, at(40)) else { panic!("it is silent") };
+    assert_eq!(health(&node("True", json!([])), at(0), GRACE, at(49)), Health::Heard { until: at(50) });
+    let Health::Silent { conditions } = health(&node("True", json!([])), at(0), GRACE, at(50)) else { panic!("it is silent") };
     assert!(conditions.iter().all(|condition| condition.status == "Unknown"));
     let mut later = node("True", json!([]));
     later.status.as_mut().unwrap().conditions = Some(conditions);
     assert_eq!(health(&later, at(0), GRACE, at(100)), Health::KnownSilent);
+}
+
+#[test]
+fn a_node_that_never_said_how_it_is_has_more_time() {
+    let new: Node = serde_json::from_value(json!({"metadata": {"name": "n1"}})).unwrap();
+    assert_eq!(health(&new, at(0), GRACE, at(59)), Health::Heard { until: at(60) });
+    let Health::Silent { conditions } = health(&new, at(0), GRACE, at(60)) else { panic!("it is silent") };
+    assert_eq!(conditions[0].reason.as_deref(), Some("NodeStatusNeverUpdated"));
 }
 
 #[test]
@@ -48,6 +56,9 @@ fn taints_follow_conditions_and_leave_others_alone() {
     let mut back = node("True", json!([]));
     back.spec.as_mut().unwrap().taints = unreachable;
     assert_eq!(keys(taints(&back, at(9))), ["gpu:NoSchedule"]);
+    // The one that the API server gives every new node goes when the node says that it is ready.
+    let new = json!([{"key": TAINT_NOT_READY, "effect": "NoSchedule"}]);
+    assert_eq!(taints(&node("True", new), at(9)), Some(Vec::new()));
 }
 
 #[test]

@@ -35,7 +35,10 @@ async fn node(client: &Client) -> Result<()> {
     let mut seen = watcher(Api::<Node>::all(client.clone()), watcher::Config::default()).applied_objects().boxed();
     while let Some(node) = seen.try_next().await.context("cannot watch nodes")? {
         let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-        if conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True") {
+        let is_ready = conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+        // The taint that every new node has is taken off a moment later.
+        let mut taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+        if is_ready && !taints.any(|taint| taint.key == "node.kubernetes.io/not-ready") {
             break;
         }
     }
