@@ -3,6 +3,7 @@
 use std::{net::TcpListener, sync::Arc};
 
 use axum::{Router, body::Body, extract::Request};
+use http::{HeaderValue, header::USER_AGENT};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use windlass_storage::Store;
@@ -105,8 +106,22 @@ impl ApiServer {
 
     /// A way in for a part of this process, which is trusted: it may do everything, under this name.
     pub fn in_process(&self, user: &str) -> Router {
+        self.way_in(user, None)
+    }
+
+    /// The same for a program with this name, as `managedFields` shows it: `kubelet`.
+    pub fn in_process_as(&self, user: &str, program: &'static str) -> Router {
+        self.way_in(user, Some(HeaderValue::from_static(program)))
+    }
+
+    fn way_in(&self, user: &str, agent: Option<HeaderValue>) -> Router {
         let (server, user) = (Arc::clone(&self.server), Arc::new(User::trusted(user)));
-        Router::new().fallback(move |request: Request<Body>| dispatch::trusted(Arc::clone(&server), Arc::clone(&user), request))
+        Router::new().fallback(move |mut request: Request<Body>| {
+            if let Some(agent) = &agent {
+                request.headers_mut().insert(USER_AGENT, agent.clone());
+            }
+            dispatch::trusted(Arc::clone(&server), Arc::clone(&user), request)
+        })
     }
 
     /// A way in for whoever has to say who they are.

@@ -62,3 +62,15 @@ async fn there_are_no_definitions_of_kinds() {
     assert_eq!(send(&router, Method::POST, DEFINITIONS, &json!({})).await.code, 405);
     assert_eq!(get(&server.router(), DEFINITIONS).await.code, 401, "nobody may list them unknown");
 }
+
+#[tokio::test]
+async fn a_part_of_this_process_writes_under_its_programs_name() {
+    let server = server().await;
+    let manager = async |router: axum::Router, name: &str| {
+        let map = json!({ "metadata": { "name": name }, "data": { "a": "1" } });
+        let made = send(&router, Method::POST, "/api/v1/namespaces/default/configmaps", &map).await.body;
+        made["metadata"]["managedFields"][0]["manager"].clone()
+    };
+    assert_eq!(manager(server.in_process_as("system:node:a", "kubelet"), "a").await, "kubelet");
+    assert_eq!(manager(server.in_process("test"), "b").await, "unknown");
+}

@@ -77,6 +77,7 @@ objects!(
 );
 
 /// The shared parts of all loops.
+#[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) options: Options,
@@ -168,6 +169,11 @@ impl Context {
             autoscalers: Cache::new(|_| Vec::new()),
             quotas: Cache::new(|quota| vec![Index::Namespace(owner::namespace(&quota.metadata).to_owned())]),
         })
+    }
+
+    /// The same for a loop that writes with another client.
+    pub(crate) fn with_client(&self, client: Client) -> Arc<Self> {
+        Arc::new(Self { client, ..self.clone() })
     }
 
     /// Starts every watch. Listeners must be in place.

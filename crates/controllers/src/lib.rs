@@ -33,6 +33,8 @@ mod service_account;
 mod stateful_set;
 mod volume;
 
+use std::sync::Arc;
+
 use kube::Client;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -66,7 +68,8 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
     eviction::start(&context, &mut tasks, &stop);
     pod_garbage::start(&context, &mut tasks, &stop);
     autoscaler::start(&context, &mut tasks, &stop);
-    scheduler::start(&context, &mut tasks, &stop);
+    let scheduling = context.options.scheduler.clone().map_or_else(|| Arc::clone(&context), |client| context.with_client(client));
+    scheduler::start(&scheduling, &mut tasks, &stop);
     context.watch(&mut tasks, &stop);
     stop.cancelled().await;
     tasks.shutdown().await;

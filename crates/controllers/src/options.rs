@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use kube::Client;
 use windlass_planner::node_lifecycle::Grace;
 
 /// Tells the time.
@@ -23,6 +24,8 @@ pub struct Options {
     pub node_grace: Grace,
     /// Finished pods kept in the cluster; the oldest beyond go. Upstream: 12,500.
     pub terminated_pods: usize,
+    /// What the scheduler writes with; the client of the other controllers if absent.
+    pub scheduler: Option<Client>,
     /// Directory of the machine below which volumes are made.
     pub volumes_directory: String,
 }
@@ -36,6 +39,7 @@ impl Options {
             cluster_ca_pem,
             node_grace: Grace { monitor: Duration::from_secs(50), startup: Duration::from_secs(60) },
             terminated_pods: 12_500,
+            scheduler: None,
             volumes_directory: "/var/lib/windlass/volumes".to_owned(),
         }
     }

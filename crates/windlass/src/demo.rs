@@ -99,7 +99,7 @@ async fn tell(machine: &Machine, up: &args::Up) -> Result<()> {
         publish_address: up.publish_address,
         started: machine.started(),
     };
-    windlass_cli::demo::run(&machine.client("windlass-demo"), &stage).await
+    windlass_cli::demo::run(&machine.client("windlass-demo", "windlass-demo"), &stage).await
 }
 
 #[expect(clippy::print_stdout, reason = "whoever keeps the machine wants to know what to do with it")]

@@ -127,7 +127,7 @@ fn node_name() -> String {
 }
 
 fn start_services(machine: &mut Machine, namespace: &Namespace, holder: &Holder, options: windlass_network::Options) {
-    let client = machine.client("system:kube-proxy");
+    let client = machine.client("system:kube-proxy", "kube-proxy");
     let (namespace, holder) = (namespace.clone(), holder.clone());
     machine.run(|stop: CancellationToken| async move {
         if let Err(error) = windlass_network::run(client, namespace, holder, options, stop).await {
@@ -146,7 +146,7 @@ fn start_kubelet(
     let mut options = windlass_kubelet::Options::new(node, addresses.machine().into(), machine.data_dir());
     options.pod_cidr = Some(addresses.pods.to_string());
     options.cluster_domain.clone_from(&addresses.cluster_domain);
-    let client = machine.client(&format!("system:node:{node}"));
+    let client = machine.client(&format!("system:node:{node}"), "kubelet");
     let kubelet = Kubelet::new(client, runtime.clone(), Arc::new(Connected(network)), options, machine.stop_parts());
     let running = kubelet.clone();
     machine.run(|_| async move {

@@ -154,7 +154,7 @@ impl Machine {
             }
         }
         let has_nodes = self.containers.is_some() || options.nodes > 0;
-        ready::wait(&self.client("windlass"), has_nodes).await
+        ready::wait(&self.client("windlass", "windlass"), has_nodes).await
     }
 
     /// Says that the machine is ready, in one line; once, however often it is upgraded.
@@ -184,9 +184,9 @@ impl Machine {
         self.data_dir.path()
     }
 
-    /// A client without a socket, for a part of this process.
-    pub(crate) fn client(&self, user: &str) -> Client {
-        Client::new(self.server.in_process(user), "default")
+    /// A client without a socket, for a part of this process that is called as upstream's program.
+    pub(crate) fn client(&self, user: &str, program: &'static str) -> Client {
+        Client::new(self.server.in_process_as(user, program), "default")
     }
 
     /// Serves the API on one more socket.
@@ -236,9 +236,10 @@ impl Machine {
     }
 
     fn start_controllers(&mut self) {
-        let client = self.client("system:kube-controller-manager");
+        let client = self.client("system:kube-controller-manager", "kube-controller-manager");
         let mut options = windlass_controllers::Options::new(self.server.pki().ca_certificate.clone(), Arc::new(rand::random));
         options.volumes_directory = self.data_dir().join("volumes").display().to_string();
+        options.scheduler = Some(self.client("system:kube-scheduler", "kube-scheduler"));
         self.run(|stop| windlass_controllers::run(client, options, stop));
         let server = self.server.clone();
         self.run(|stop| async move { server.housekeeping(stop).await });
@@ -249,7 +250,7 @@ impl Machine {
         if nodes == 0 {
             return;
         }
-        let client = self.client("system:nodes");
+        let client = self.client("system:nodes", "kubelet");
         let names = (0..nodes).map(|number| format!("hollow-{number}")).collect();
         self.run(|stop| windlass_kubelet::hollow::run(client, names, windlass_kubelet::hollow::Options::default(), stop));
     }
