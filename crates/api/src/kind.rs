@@ -165,6 +165,7 @@ const BASE: Kind = Kind {
 
 /// Every kind that is served.
 pub static KINDS: &[Kind] = &[
+    core::COMPONENT_STATUS,
     core::CONFIG_MAP,
     core::ENDPOINTS,
     core::EVENT,

@@ -14,7 +14,7 @@ use crate::{
     authz::{self, Attributes},
     body,
     call::Call,
-    definitions, discovery, health, metadata, negotiate,
+    component_status, definitions, discovery, health, metadata, negotiate,
     path::{self, Place, Target},
     query::Query,
     reply::{self, Response},
@@ -191,6 +191,9 @@ async fn handle(call: &Call, verb: &'static str, place: &Place, parts: Parts, bo
     let needs_namespace = call.kind.namespaced && call.namespace.is_empty();
     if !call.kind.verbs.contains(&verb) || (needs_namespace && !matches!(verb, "list" | "watch" | "get")) {
         return Ok(reply::no_such_method());
+    }
+    if component_status::are_meant(call.kind) {
+        return component_status::answer(call).await;
     }
     match (verb, place.name.is_empty()) {
         ("watch", _) => verb::watch::answer(call).await,

@@ -64,7 +64,7 @@ fn platform() -> &'static str {
 }
 
 /// Whether the store answers, which is all that this server depends on.
-async fn store_is_healthy(server: &Server) -> bool {
+pub(crate) async fn store_is_healthy(server: &Server) -> bool {
     server.registry.store.revision().await.is_ok()
 }
 

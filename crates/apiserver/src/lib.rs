@@ -10,6 +10,7 @@ mod authz;
 mod body;
 mod bootstrap;
 mod call;
+mod component_status;
 mod definitions;
 mod discovery;
 mod dispatch;
@@ -34,6 +35,8 @@ mod subresource;
 mod token;
 mod verb;
 
-pub use options::{Cidr, Clock, NoNodes, NoRoutes, Nodes, Options, Random, Routes, StaticToken, SystemClock, SystemRandom};
+pub use options::{
+    Cidr, Clock, NoNodes, NoParts, NoRoutes, Nodes, Options, Parts, Random, Routes, StaticToken, SystemClock, SystemRandom,
+};
 pub use registry::record::stored_json;
 pub use server::{ApiServer, Error};

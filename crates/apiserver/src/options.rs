@@ -79,6 +79,22 @@ impl Routes for NoRoutes {
     }
 }
 
+/// The parts of a control plane that run besides this server, as far as it knows of them.
+pub trait Parts: Send + Sync + fmt::Debug + 'static {
+    /// Whether this part runs: `controller-manager` or `scheduler`.
+    fn runs(&self, part: &str) -> bool;
+}
+
+/// No such part runs in this process.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoParts;
+
+impl Parts for NoParts {
+    fn runs(&self, _part: &str) -> bool {
+        false
+    }
+}
+
 /// A bearer token that names a user for good.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StaticToken {
@@ -145,6 +161,8 @@ pub struct Options {
     pub nodes: Arc<dyn Nodes>,
     /// Whoever routes.
     pub routes: Arc<dyn Routes>,
+    /// What else the control plane is made of.
+    pub parts: Arc<dyn Parts>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The randomness.
@@ -168,6 +186,7 @@ impl Options {
             advertise: (Ipv4Addr::new(192, 0, 2, 1), 6443),
             nodes: Arc::new(NoNodes),
             routes: Arc::new(NoRoutes),
+            parts: Arc::new(NoParts),
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
         }

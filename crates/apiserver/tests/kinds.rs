@@ -2,9 +2,10 @@
 
 mod support;
 
-use http::Method;
+use axum::body::Body;
+use http::{Method, Request};
 use serde_json::{Value, json};
-use support::{delete, get, send, server};
+use support::{delete, get, request, send, server};
 
 fn names(list: &Value) -> Vec<&str> {
     list["items"].as_array().into_iter().flatten().filter_map(|item| item["metadata"]["name"].as_str()).collect()
@@ -61,6 +62,26 @@ async fn there_are_no_definitions_of_kinds() {
     assert_eq!(get(&router, &format!("{DEFINITIONS}/x")).await.code, 404);
     assert_eq!(send(&router, Method::POST, DEFINITIONS, &json!({})).await.code, 405);
     assert_eq!(get(&server.router(), DEFINITIONS).await.code, 401, "nobody may list them unknown");
+}
+
+#[tokio::test]
+async fn components_are_looked_at_when_somebody_asks() {
+    const STATUSES: &str = "/api/v1/componentstatuses";
+    let router = server().await.in_process("test");
+    let all = get(&router, STATUSES).await;
+    assert_eq!((all.code, names(&all.body)), (200, vec!["controller-manager", "etcd-0", "scheduler"]), "{}", all.body);
+    assert_eq!(all.headers.get("warning").unwrap(), "299 - \"v1 ComponentStatus is deprecated in v1.19+\"");
+    let store = get(&router, &format!("{STATUSES}/etcd-0")).await.body;
+    assert_eq!(store["conditions"], json!([{ "type": "Healthy", "status": "True", "message": "ok" }]));
+    // No controllers run here.
+    let scheduler = get(&router, &format!("{STATUSES}?fieldSelector=metadata.name=scheduler")).await.body;
+    assert_eq!((names(&scheduler), &scheduler["items"][0]["conditions"][0]["status"]), (vec!["scheduler"], &json!("False")));
+    let table = Request::builder().uri(STATUSES).header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
+    let table = request(&router, table.body(Body::empty()).unwrap()).await.body;
+    assert_eq!(table["rows"][1]["cells"], json!(["etcd-0", "Healthy", "ok", ""]), "{table}");
+    assert_eq!(table["rows"][2]["cells"], json!(["scheduler", "Unhealthy", "", "scheduler is not running"]));
+    assert_eq!(get(&router, &format!("{STATUSES}/nope")).await.status(), "500 : Component not found: nope");
+    assert_eq!(delete(&router, &format!("{STATUSES}/etcd-0")).await.code, 405);
 }
 
 #[tokio::test]

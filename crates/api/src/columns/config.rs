@@ -5,13 +5,27 @@ use serde_json::Value;
 
 use super::{
     Column,
-    cell::{self, count, text, text_or},
+    cell::{self, count, items, text, text_or},
 };
 
 pub(crate) const NAMESPACE: &[Column] = &[Column::NAME, Column::text("Status"), Column::AGE];
 
 pub(crate) fn namespace(namespace: &Value, now: Timestamp) -> Vec<Value> {
     vec![cell::name(namespace), text(&namespace["status"]["phase"]).into(), cell::age(namespace, now)]
+}
+
+pub(crate) const COMPONENT_STATUS: &[Column] =
+    &[Column::NAME, Column::text("Status"), Column::text("Message"), Column::text("Error")];
+
+pub(crate) fn component_status(component: &Value, _now: Timestamp) -> Vec<Value> {
+    let condition = items(&component["conditions"]).find(|condition| condition["type"] == "Healthy");
+    let status = match condition {
+        Some(condition) if condition["status"] == "True" => "Healthy",
+        Some(_) => "Unhealthy",
+        None => "Unknown",
+    };
+    let said = |key: &str| Value::from(condition.map_or("", |condition| text(&condition[key])));
+    vec![cell::name(component), status.into(), said("message"), said("error")]
 }
 
 pub(crate) const CONFIG_MAP: &[Column] = &[Column::NAME, Column::text("Data"), Column::AGE];

@@ -9,6 +9,20 @@ const fn at(name: &'static str, pointers: &'static [&'static str]) -> Selectable
     SelectableField { name, pointers, default: "" }
 }
 
+/// v1 ComponentStatus; nothing is stored, the server looks when it is asked.
+pub const COMPONENT_STATUS: Kind = Kind {
+    kind: "ComponentStatus",
+    plural: "componentstatuses",
+    singular: "componentstatus",
+    short_names: &["cs"],
+    verbs: &["get", "list"],
+    namespaced: false,
+    deprecation: Some("v1 ComponentStatus is deprecated in v1.19+"),
+    columns: columns::config::COMPONENT_STATUS,
+    row: columns::config::component_status,
+    ..BASE
+};
+
 /// v1 ConfigMap.
 pub const CONFIG_MAP: Kind = Kind {
     kind: "ConfigMap",

@@ -56,8 +56,8 @@ macro_rules! kinds {
 fn read(generator: &mut SchemaGenerator, group: &str, version: &str, kind: &str) {
     kinds! { generator, (group, version, kind),
         "" "v1" core::v1 [
-            Binding ConfigMap Endpoints Event LimitRange Namespace Node PersistentVolume PersistentVolumeClaim Pod PodTemplate
-            ReplicationController ResourceQuota Secret Service ServiceAccount
+            Binding ComponentStatus ConfigMap Endpoints Event LimitRange Namespace Node PersistentVolume PersistentVolumeClaim Pod
+            PodTemplate ReplicationController ResourceQuota Secret Service ServiceAccount
         ]
         "apps" "v1" apps::v1 [ControllerRevision DaemonSet Deployment ReplicaSet StatefulSet]
         "authentication.k8s.io" "v1" authentication::v1 [SelfSubjectReview TokenRequest TokenReview]

@@ -1,5 +1,6 @@
 //! Which objects of a collection a list, watch or deletecollection is about.
 
+use serde_json::Value;
 use windlass_api::{
     kind::Kind,
     selector::{FieldSelector, Selector},
@@ -42,6 +43,11 @@ impl Selection {
     /// Whether every object of the collection is meant.
     pub(crate) fn is_everything(&self) -> bool {
         self.labels.is_everything() && self.fields.is_everything()
+    }
+
+    /// Whether this object, which is not stored, is meant.
+    pub(crate) fn matches_value(&self, object: &Value) -> bool {
+        self.labels.matches(&object["metadata"]["labels"]) && self.fields.matches(object)
     }
 
     /// Whether this object is meant.

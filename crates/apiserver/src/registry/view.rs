@@ -98,6 +98,17 @@ impl Projection {
         Ok(out.freeze())
     }
 
+    /// The list of objects that are nowhere stored.
+    pub(crate) fn values(&self, metadata: &Value, objects: &[Value]) -> Value {
+        let (kind, version) = match self.view {
+            View::Whole => (format!("{}List", self.kind.kind), self.kind.api_version()),
+            View::Metadata(version) => ("PartialObjectMetadataList".to_owned(), format!("meta.k8s.io/{version}")),
+            View::Table(version) => return self.table(version, metadata, objects, true),
+        };
+        let items: Vec<Value> = objects.iter().cloned().map(|object| self.object(object)).collect();
+        json!({ "kind": kind, "apiVersion": version, "metadata": metadata, "items": items })
+    }
+
     fn table(&self, version: &str, metadata: &Value, objects: &[Value], describe_columns: bool) -> Value {
         let view = columns::View { now: self.now, include: self.include, describe_columns };
         let mut table = columns::table(self.kind, objects, metadata, view);

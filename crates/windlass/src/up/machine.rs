@@ -20,8 +20,15 @@ use windlass_network::{Addresses, Holder};
 use windlass_storage::Embedded;
 
 use super::{
-    Prepared, containers::Containers, data_dir::DataDir, kubeconfig, nodes::LocalNode, ready, routes::MachineRoutes,
-    signals::Signals, token, upgrade,
+    Prepared,
+    containers::Containers,
+    data_dir::DataDir,
+    kubeconfig,
+    nodes::{LocalControllers, LocalNode},
+    ready,
+    routes::MachineRoutes,
+    signals::Signals,
+    token, upgrade,
 };
 
 /// What must be had before there is a second thread.
@@ -73,6 +80,7 @@ pub(crate) struct Machine {
     /// The API's sockets, on the host and inside the machine, for the process that this one becomes.
     sockets: Vec<OwnedFd>,
     containers: Option<Containers>,
+    controllers: Arc<LocalControllers>,
     /// Everything but the API server.
     parts: JoinSet<()>,
     stop_parts: CancellationToken,
@@ -105,7 +113,8 @@ impl Machine {
         let pki = Pki::load_or_create(&data_dir.path().join("pki"), &names(address.ip(), &addresses))
             .context("cannot make the machine's certificates")?;
         let (local_node, routes) = (Arc::new(LocalNode::default()), Arc::new(MachineRoutes::default()));
-        let server = start_server(&data_dir, &token, pki, (&local_node, &routes), &addresses).await?;
+        let controllers = Arc::new(LocalControllers::default());
+        let server = start_server(&data_dir, &token, pki, (&local_node, &routes, &controllers), &addresses).await?;
         let mut machine = Self {
             server,
             address,
@@ -113,6 +122,7 @@ impl Machine {
             started,
             sockets: Vec::new(),
             containers: None,
+            controllers,
             parts: JoinSet::new(),
             stop_parts: CancellationToken::new(),
             serving: JoinSet::new(),
@@ -240,7 +250,11 @@ impl Machine {
         let mut options = windlass_controllers::Options::new(self.server.pki().ca_certificate.clone(), Arc::new(rand::random));
         options.volumes_directory = self.data_dir().join("volumes").display().to_string();
         options.scheduler = Some(self.client("system:kube-scheduler", "kube-scheduler"));
-        self.run(|stop| windlass_controllers::run(client, options, stop));
+        let running = self.controllers.hold();
+        self.run(|stop| async move {
+            let _running = running;
+            windlass_controllers::run(client, options, stop).await;
+        });
         let server = self.server.clone();
         self.run(|stop| async move { server.housekeeping(stop).await });
     }
@@ -276,7 +290,7 @@ async fn start_server(
     data_dir: &DataDir,
     token: &str,
     pki: Pki,
-    (local_node, routes): (&Arc<LocalNode>, &Arc<MachineRoutes>),
+    (local_node, routes, controllers): (&Arc<LocalNode>, &Arc<MachineRoutes>, &Arc<LocalControllers>),
     addresses: &Addresses,
 ) -> Result<ApiServer> {
     let store = Embedded::open(&data_dir.path().join("store"))
@@ -284,6 +298,7 @@ async fn start_server(
     let mut options = windlass_apiserver::Options::new(token, pki);
     options.nodes = local_node.clone();
     options.routes = routes.clone();
+    options.parts = controllers.clone();
     options.service_cidr = windlass_apiserver::Cidr { address: addresses.services.base(), prefix: addresses.services.prefix() };
     options.advertise = (addresses.machine(), 6443);
     ApiServer::new(Arc::new(store), options).await.context("cannot start the API server")
