@@ -41,6 +41,17 @@ fn orphan(graph: &Graph, object: &Object) -> Vec<Step> {
     if steps.is_empty() { vec![without_finalizer(object, FINALIZER_ORPHAN, Reason::NothingLeft)] } else { steps }
 }
 
+/// An object between an owner and a dependent that both wait may close a circle, in which each would wait for the next for
+/// ever. As upstream, it then holds up none of its owners, which opens the circle if it is one.
+fn unblock(graph: &Graph, object: &Object) -> Option<Step> {
+    let holds_up = object.owners.iter().any(|owner| owner.block_owner_deletion == Some(true));
+    if !holds_up || !graph.dependents_of(&object.uid).any(Object::waits_for_dependents) {
+        return None;
+    }
+    let open = |owner: &OwnerReference| OwnerReference { block_owner_deletion: Some(false), ..owner.clone() };
+    Some(step(object, Action::SetOwners(object.owners.iter().map(open).collect()), Reason::Circle))
+}
+
 fn by_owners(graph: &Graph, object: &Object) -> Vec<Step> {
     let mut solid: Vec<&OwnerReference> = Vec::new();
     let (mut gone, mut waiting, mut unknown) = (0, 0, Vec::new());
@@ -65,7 +76,10 @@ fn by_owners(graph: &Graph, object: &Object) -> Vec<Step> {
     }
     let has_dependents = graph.dependents_of(&object.uid).next().is_some();
     if waiting > 0 && has_dependents {
-        return vec![step(object, Action::Delete(Propagation::Foreground), Reason::OwnersWaiting)];
+        return vec![
+            unblock(graph, object)
+                .unwrap_or_else(|| step(object, Action::Delete(Propagation::Foreground), Reason::OwnersWaiting)),
+        ];
     }
     let propagation = if object.has_finalizer(FINALIZER_ORPHAN) {
         Propagation::Orphan

@@ -116,6 +116,8 @@ pub enum Reason {
     OwnersGone,
     /// Every owner that is left waits for it to go.
     OwnersWaiting,
+    /// An owner and a dependent both wait: it may be that they wait for each other.
+    Circle,
     /// Some owners are gone or wait, but another one stays.
     OtherOwnerStays,
     /// The owner leaves it behind.

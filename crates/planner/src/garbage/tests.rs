@@ -106,6 +106,25 @@ fn a_chain_goes_in_the_foreground_link_by_link() {
 }
 
 #[test]
+fn a_circle_of_owners_is_opened_where_it_closes() {
+    let mut graph = graph(&[object("a", &["c"]), object("b", &["a"]), object("c", &["b"])]);
+    let examine = graph.set(deleting(object("a", &["c"]), FINALIZER_FOREGROUND));
+    check(&graph, &examine, expect!["b: delete Foreground (OwnersWaiting)"]);
+    let examine = graph.set(deleting(object("b", &["a"]), FINALIZER_FOREGROUND));
+    check(&graph, &examine, expect![[r#"c: owners ["b"] (Circle)"#]]);
+    let mut open = object("c", &["b"]);
+    open.owners[0].block_owner_deletion = Some(false);
+    let examine = graph.set(open);
+    check(
+        &graph,
+        &examine,
+        expect![[r#"
+        b: finalizers [] (NothingLeft)
+        c: delete Foreground (OwnersWaiting)"#]],
+    );
+}
+
+#[test]
 fn an_owner_that_orphans_waits_until_it_is_forgotten() {
     let mut graph = graph(&[object("set", &[]), object("a", &["set"])]);
     let examine = graph.set(deleting(object("set", &[]), FINALIZER_ORPHAN));
