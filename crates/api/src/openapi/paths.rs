@@ -186,13 +186,17 @@ impl Writer<'_> {
         });
         self.put_body(&mut operation, &mut parameters, &body);
         self.put_answer(&mut operation, &answer);
-        operation["parameters"] = parameters.into();
+        put_parameters(&mut operation, parameters);
         let places: Vec<Value> = ["name", "namespace"]
             .into_iter()
             .filter(|name| path.contains(&format!("{{{name}}}")))
             .map(|name| self.place(name))
             .collect();
-        let entry = self.paths.entry(path).or_insert_with(|| json!({ "parameters": places }));
+        let entry = self.paths.entry(path).or_insert_with(|| {
+            let mut item = json!({});
+            put_parameters(&mut item, places);
+            item
+        });
         entry[verb.method] = operation;
     }
 
@@ -255,6 +259,13 @@ impl Writer<'_> {
             }
         };
         operation["responses"] = json!({ "200": ok, "401": { "description": "Unauthorized" } });
+    }
+}
+
+/// Clients that read a document and write it down leave an empty list out; what they write must be what they read.
+fn put_parameters(of: &mut Value, parameters: Vec<Value>) {
+    if !parameters.is_empty() {
+        of["parameters"] = parameters.into();
     }
 }
 

@@ -137,6 +137,23 @@ fn the_table_has_the_fields_that_the_types_have() {
     assert_eq!((missing, surplus), (Vec::<String>::new(), Vec::<String>::new()));
 }
 
+/// What Go reads and writes again has no empty lists of parameters.
+#[test]
+fn no_list_of_parameters_is_empty() {
+    fn look(value: &Value) {
+        match value {
+            Value::Object(map) => {
+                assert_ne!(map.get("parameters"), Some(&json!([])));
+                map.values().for_each(look);
+            }
+            Value::Array(items) => items.iter().for_each(look),
+            _ => {}
+        }
+    }
+    look(&v3_document(KINDS, "", "v1").unwrap()["paths"]);
+    look(&v2_json(KINDS)["paths"]);
+}
+
 #[test]
 fn what_is_only_posted_is_there_too() {
     let document = v3_document(KINDS, "authorization.k8s.io", "v1").expect("reviews are posted there");
