@@ -57,6 +57,18 @@ async fn propagation_becomes_a_finalizer() {
 }
 
 #[tokio::test]
+async fn the_pods_of_a_job_outlive_it_where_nobody_says_otherwise() {
+    let router = server().await.in_process("test");
+    let jobs = "/apis/batch/v1/namespaces/default/jobs";
+    let template = json!({ "spec": { "restartPolicy": "Never", "containers": [{ "name": "a", "image": "a" }] } });
+    let job = json!({ "metadata": { "name": "a" }, "spec": { "template": template } });
+    assert_eq!(send(&router, Method::POST, jobs, &job).await.code, 201);
+    let path = format!("{jobs}/a");
+    assert_eq!(delete(&router, &path).await.code, 200);
+    assert_eq!(get(&router, &path).await.body["metadata"]["finalizers"], json!(["orphan"]));
+}
+
+#[tokio::test]
 async fn preconditions() {
     let router = server().await.in_process("test");
     let made = send(&router, Method::POST, MAPS, &config_map("a", "1")).await.body;
@@ -66,12 +78,23 @@ async fn preconditions() {
     assert_eq!(
         wrong.status(),
         format!(
-            "409 Conflict: Operation cannot be fulfilled on configmaps \"a\": the UID in the precondition (other) does not match the \
+            "409 Conflict: Operation cannot be fulfilled on ConfigMap \"a\": the UID in the precondition (other) does not match the \
              UID in record ({uid}). The object might have been deleted and then recreated"
         )
     );
     let wrong = send(&router, Method::DELETE, &path, &json!({ "preconditions": { "resourceVersion": "1" } })).await;
     assert_eq!(wrong.code, 409);
+    let path_of_namespace = "/api/v1/namespaces/kube-node-lease";
+    let own = get(&router, path_of_namespace).await.body["metadata"]["uid"].clone();
+    let wrong = send(&router, Method::DELETE, path_of_namespace, &json!({ "preconditions": { "uid": "other" } })).await;
+    assert_eq!(
+        wrong.status(),
+        format!(
+            "409 Conflict: Operation cannot be fulfilled on namespaces \"kube-node-lease\": Precondition failed: UID in precondition: \
+             other, UID in object meta: {}",
+            own.as_str().unwrap()
+        )
+    );
     let both = json!({ "propagationPolicy": "Orphan", "orphanDependents": true });
     assert_eq!(send(&router, Method::DELETE, &path, &both).await.code, 422);
     assert_eq!(send(&router, Method::DELETE, &path, &json!({ "preconditions": { "uid": uid } })).await.code, 200);

@@ -3,7 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use windlass_api::{kind::Kind, pod, status::Status, validation::Cause};
+use windlass_api::{
+    kind::Kind,
+    pod,
+    status::{Resource, Status},
+    validation::Cause,
+};
 use windlass_storage::{Change, Entry, Error, Expect};
 
 use crate::{
@@ -117,8 +122,8 @@ impl DeleteOptions {
             Some(name) => name,
             None if has(ORPHAN) => ORPHAN,
             None if has(FOREGROUND) => FOREGROUND,
-            // As upstream: ReplicationControllers are older than the default that replaced this one.
-            None if kind.group.is_empty() && kind.plural == "replicationcontrollers" => ORPHAN,
+            // As upstream: these are older than the default that replaced this one.
+            None if matches!((kind.group, kind.plural), ("", "replicationcontrollers") | ("batch", "jobs")) => ORPHAN,
             None => "",
         };
         let own = object["metadata"]["finalizers"].as_array().into_iter().flatten();
@@ -143,8 +148,14 @@ impl DeleteOptions {
     pub(crate) fn check_preconditions(&self, kind: &Kind, name: &str, object: &Value) -> Result<(), Status> {
         let Some(wanted) = &self.preconditions else { return Ok(()) };
         let own = metadata::text(object, "uid");
-        let conflict = |why: &str| Err(Status::conflict(kind.resource(), name, why));
+        // As upstream, which knows only of an object's kind here; namespaces have a check of their own.
+        let is_namespace = kind.group.is_empty() && kind.plural == "namespaces";
+        let about = if is_namespace { kind.resource() } else { Resource { group: kind.stored_as().0, plural: kind.kind } };
+        let conflict = |why: &str| Err(Status::conflict(about, name, why));
         if let Some(uid) = wanted.uid.as_deref().filter(|uid| *uid != own) {
+            if is_namespace {
+                return conflict(&format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {own}"));
+            }
             return conflict(&format!(
                 "the UID in the precondition ({uid}) does not match the UID in record ({own}). The object might have been deleted \
                  and then recreated"
