@@ -1,11 +1,11 @@
-//! Who is asking: static tokens, service account tokens, impersonation.
+//! Who is asking: static tokens and service account tokens.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use http::{HeaderMap, header::AUTHORIZATION};
 use windlass_api::status::Status;
 
-use crate::{server::Server, token};
+use crate::{impersonate, server::Server, token};
 
 /// Whoever sent a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub(crate) fn unauthorized() -> Status {
 /// The user of a request that came over a socket; anonymous without a token.
 ///
 /// # Errors
-/// 401 for a token that is not one of ours.
+/// 401 for a token that is not one of ours; what impersonation says.
 pub(crate) async fn authenticate(server: &Server, headers: &HeaderMap) -> Result<Arc<User>, Status> {
     let Some(value) = headers.get(AUTHORIZATION) else { return Ok(Arc::new(User::anonymous())) };
     let text = value.to_str().map_err(|_| unauthorized())?;
@@ -52,7 +52,7 @@ pub(crate) async fn authenticate(server: &Server, headers: &HeaderMap) -> Result
         return Err(unauthorized());
     }
     let user = bearer(server, credential.trim()).await.ok_or_else(unauthorized)?;
-    impersonated(user, headers)
+    impersonate::impersonated(server, user, headers).await
 }
 
 /// The user whom a bearer token names.
@@ -80,26 +80,4 @@ pub(crate) struct KnownToken {
 fn same(a: &[u8], b: &[u8]) -> bool {
     let differences = a.iter().zip(b).fold(0, |differences, (a, b)| differences | (a ^ b));
     a.len() == b.len() && std::hint::black_box(differences) == 0
-}
-
-/// `kubectl --as`: whoever may do everything may be anybody.
-fn impersonated(user: Arc<User>, headers: &HeaderMap) -> Result<Arc<User>, Status> {
-    let Some(name) = headers.get("impersonate-user").and_then(|value| value.to_str().ok()) else { return Ok(user) };
-    if !user.is_in("system:masters") {
-        let message = format!(
-            "users \"{name}\" is forbidden: User \"{}\" cannot impersonate resource \"users\" in API group \"\" at the cluster scope",
-            user.name
-        );
-        return Err(Status::request(403, "Forbidden", message));
-    }
-    let mut groups: Vec<String> =
-        headers.get_all("impersonate-group").iter().filter_map(|value| value.to_str().ok()).map(str::to_owned).collect();
-    if let Some(account) = name.strip_prefix("system:serviceaccount:")
-        && groups.is_empty()
-    {
-        groups.push("system:serviceaccounts".to_owned());
-        groups.extend(account.split(':').next().map(|namespace| format!("system:serviceaccounts:{namespace}")));
-    }
-    groups.push(if name == "system:anonymous" { "system:unauthenticated" } else { "system:authenticated" }.to_owned());
-    Ok(Arc::new(User { name: name.to_owned(), groups, ..User::default() }))
 }

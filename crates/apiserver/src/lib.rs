@@ -18,6 +18,7 @@ mod fields;
 mod health;
 mod housekeeping;
 mod listen;
+mod impersonate;
 mod metadata;
 mod metrics;
 mod negotiate;

@@ -74,7 +74,7 @@ fn place(group: &str, version: &str, segments: &[&str]) -> Place {
 }
 
 /// Percent-decodes one segment; what is not valid stays as it is.
-fn decode(segment: &str) -> String {
+pub(crate) fn decode(segment: &str) -> String {
     if !segment.contains('%') {
         return segment.to_owned();
     }

@@ -79,6 +79,71 @@ async fn roles_give_what_they_say() {
     assert_eq!(ask(&outside, "/api/v1/pods", Some(&token)).await.code, 403);
 }
 
+/// Asks who one is, with these headers beside the token.
+async fn who(router: &Router, token: &str, headers: &[(&str, &str)]) -> Answer {
+    let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let mut builder = Request::post(path).header(AUTHORIZATION, format!("Bearer {token}"));
+    for (name, value) in headers {
+        builder = builder.header(*name, *value);
+    }
+    request(router, builder.body("{}".into()).unwrap()).await
+}
+
+#[tokio::test]
+async fn somebody_else_in_every_respect() {
+    let router = server().await.router();
+    let headers = [
+        ("impersonate-user", "jane"),
+        ("impersonate-uid", "u1"),
+        ("impersonate-group", "system:authenticated"),
+        ("impersonate-group", "developers"),
+        ("impersonate-extra-example.com%2Fscopes", "a"),
+        ("impersonate-extra-example.com%2Fscopes", "b"),
+    ];
+    assert_eq!(
+        who(&router, TOKEN, &headers).await.body["status"]["userInfo"],
+        json!({
+            "username": "jane", "uid": "u1", "groups": ["system:authenticated", "developers"],
+            "extra": { "example.com/scopes": ["a", "b"] },
+        })
+    );
+    let account = who(&router, TOKEN, &[("impersonate-user", "system:serviceaccount:default:x")]).await;
+    let groups = json!(["system:serviceaccounts", "system:serviceaccounts:default", "system:authenticated"]);
+    assert_eq!(account.body["status"]["userInfo"]["groups"], groups);
+    let nobody = [("impersonate-group", "g"), ("impersonate-extra-a", "b"), ("impersonate-uid", "u")];
+    expect![[r#"400 BadRequest: requested [{Group  g    } {UserExtra  b  authentication.k8s.io/v1  a} {UID  u  authentication.k8s.io/v1  }] without impersonating a user"#]]
+        .assert_eq(&who(&router, TOKEN, &nobody).await.status());
+}
+
+#[tokio::test]
+async fn the_right_to_be_somebody_else() {
+    let server = server().await;
+    let (inside, outside) = (server.in_process("test"), server.router());
+    let token = account_token(&inside).await;
+    let jane = [("impersonate-user", "jane")];
+    expect![[r#"403 Forbidden: users "jane" is forbidden: User "system:serviceaccount:default:default" cannot impersonate resource "users" in API group "" at the cluster scope"#]]
+        .assert_eq(&who(&outside, &token, &jane).await.status());
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let rules = json!([
+        { "apiGroups": [""], "resources": ["users"], "verbs": ["impersonate"] },
+        { "apiGroups": ["authentication.k8s.io"], "resources": ["userextras/a"], "verbs": ["impersonate"] },
+    ]);
+    let role = json!({ "metadata": { "name": "i" }, "rules": rules });
+    assert_eq!(send(&inside, Method::POST, &format!("{rbac}/clusterroles"), &role).await.code, 201);
+    let binding = json!({
+        "metadata": { "name": "i" },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "i" },
+        "subjects": [{ "kind": "ServiceAccount", "name": "default", "namespace": "default" }],
+    });
+    assert_eq!(send(&inside, Method::POST, &format!("{rbac}/clusterrolebindings"), &binding).await.code, 201);
+    assert_eq!(who(&outside, &token, &jane).await.body["status"]["userInfo"]["username"], "jane");
+    assert_eq!(who(&outside, &token, &[jane[0], ("impersonate-extra-a", "1")]).await.code, 201);
+    expect![[r#"403 Forbidden: userextras.authentication.k8s.io "1" is forbidden: User "system:serviceaccount:default:default" cannot impersonate resource "userextras/b" in API group "authentication.k8s.io" at the cluster scope"#]]
+        .assert_eq(&who(&outside, &token, &[jane[0], ("impersonate-extra-b", "1")]).await.status());
+    expect![[r#"403 Forbidden: groups "system:masters" is forbidden: User "system:serviceaccount:default:default" cannot impersonate resource "groups" in API group "" at the cluster scope"#]]
+        .assert_eq(&who(&outside, &token, &[jane[0], ("impersonate-group", "system:masters")]).await.status());
+}
+
 #[tokio::test]
 async fn may_i() {
     let router = server().await.in_process("test");
