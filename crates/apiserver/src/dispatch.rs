@@ -14,7 +14,7 @@ use crate::{
     authz::{self, Attributes},
     body,
     call::Call,
-    component_status, definitions, discovery, health, metadata, negotiate,
+    component_status, definitions, discovery, health, metadata, negotiate, openid,
     path::{self, Place, Target},
     query::Query,
     reply::{self, Response},
@@ -129,7 +129,7 @@ async fn route(
     let Target::Resource(place) = target else {
         authz::check_path(server, &user, verb, parts.uri.path()).await?;
         if let Target::Other = target {
-            if let Some(response) = server.documents.answer(&parts) {
+            if let Some(response) = server.documents.answer(&parts).or_else(|| openid::answer(server, &parts)) {
                 return Ok(response);
             }
             return health::answer(server, &parts).await;

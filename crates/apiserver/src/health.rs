@@ -7,6 +7,7 @@ use serde_json::json;
 use windlass_api::status::Status;
 
 use crate::{
+    openid,
     query::Query,
     reply::{self, Response},
     server::Server,
@@ -40,7 +41,19 @@ pub(crate) async fn answer(server: &Arc<Server>, parts: &Parts) -> Result<Respon
 }
 
 fn paths() -> Response {
-    let paths = ["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+    let paths = [
+        openid::CONFIGURATION,
+        "/api",
+        "/apis",
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        openid::KEYS,
+        "/readyz",
+        "/version",
+    ];
     reply::json(200, format!("{:#}", json!({ "paths": paths })))
 }
 

@@ -24,6 +24,7 @@ mod metrics;
 mod negotiate;
 mod openapi;
 mod options;
+mod openid;
 mod path;
 pub mod pki;
 mod query;

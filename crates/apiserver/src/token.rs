@@ -5,8 +5,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use windlass_api::kind;
 
@@ -17,6 +22,9 @@ pub(crate) const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
 /// Signatures cost a fifth of a millisecond to check; every pod of a busy machine fits.
 const MAX_KNOWN: usize = 1024;
+
+/// Length of a coordinate of a point on the curve P-256.
+const COORDINATE_BYTES: usize = 32;
 
 /// What a token says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,6 +44,7 @@ pub(crate) struct Claims {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Bound {
     pub(crate) namespace: String,
+    /// Where the pod is; of a node that is gone only the name is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) node: Option<Named>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,6 +58,7 @@ pub(crate) struct Bound {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Named {
     pub(crate) name: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) uid: String,
 }
 
@@ -76,6 +86,8 @@ pub(crate) enum Error {
 pub(crate) struct Signer {
     encoding: EncodingKey,
     decoding: DecodingKey,
+    /// The public key in DER.
+    public: Vec<u8>,
     known: Mutex<HashMap<[u8; 32], Arc<Claims>>>,
 }
 
@@ -88,7 +100,9 @@ impl std::fmt::Debug for Signer {
 impl Signer {
     /// Takes the service account keys.
     pub(crate) fn new(pki: &Pki) -> Result<Self, jsonwebtoken::errors::Error> {
+        let body: String = pki.service_account_public_key.lines().filter(|line| !line.starts_with("-----")).collect();
         Ok(Self {
+            public: STANDARD.decode(body)?,
             encoding: EncodingKey::from_ec_pem(pki.service_account_key.as_bytes())?,
             decoding: DecodingKey::from_ec_pem(pki.service_account_public_key.as_bytes())?,
             known: Mutex::default(),
@@ -97,7 +111,24 @@ impl Signer {
 
     /// Signs a token.
     pub(crate) fn sign(&self, claims: &Claims) -> Result<String, jsonwebtoken::errors::Error> {
-        jsonwebtoken::encode(&Header::new(Algorithm::ES256), claims, &self.encoding)
+        let header = Header { kid: Some(self.key_id()), ..Header::new(Algorithm::ES256) };
+        jsonwebtoken::encode(&header, claims, &self.encoding)
+    }
+
+    /// The name of the key, made of its digest as upstream does.
+    fn key_id(&self) -> String {
+        URL_SAFE_NO_PAD.encode(Sha256::digest(&self.public))
+    }
+
+    /// The public key as a JSON Web Key.
+    pub(crate) fn public_key(&self) -> Value {
+        // A P-256 key ends with its point: a byte that says that it is not compressed, x and y.
+        let (rest, y) = self.public.split_at(self.public.len().saturating_sub(COORDINATE_BYTES));
+        let x = &rest[rest.len().saturating_sub(COORDINATE_BYTES)..];
+        json!({
+            "use": "sig", "kty": "EC", "kid": self.key_id(), "crv": "P-256", "alg": "ES256",
+            "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y),
+        })
     }
 
     fn claims(&self, token: &str) -> Option<Arc<Claims>> {
@@ -163,7 +194,9 @@ fn user(bound: &Bound, jti: &str) -> User {
     }
     if let Some(node) = &bound.node {
         extra.insert("authentication.kubernetes.io/node-name".to_owned(), vec![node.name.clone()]);
-        extra.insert("authentication.kubernetes.io/node-uid".to_owned(), vec![node.uid.clone()]);
+        if !node.uid.is_empty() {
+            extra.insert("authentication.kubernetes.io/node-uid".to_owned(), vec![node.uid.clone()]);
+        }
     }
     User {
         name: format!("system:serviceaccount:{namespace}:{}", bound.serviceaccount.name),

@@ -5,6 +5,7 @@
 mod support;
 
 use axum::{Router, body::Body};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use expect_test::expect;
 use http::{Method, Request, header::AUTHORIZATION};
 use serde_json::{Value, json};
@@ -142,6 +143,51 @@ async fn the_right_to_be_somebody_else() {
         .assert_eq(&who(&outside, &token, &[jane[0], ("impersonate-extra-b", "1")]).await.status());
     expect![[r#"403 Forbidden: groups "system:masters" is forbidden: User "system:serviceaccount:default:default" cannot impersonate resource "groups" in API group "" at the cluster scope"#]]
         .assert_eq(&who(&outside, &token, &[jane[0], ("impersonate-group", "system:masters")]).await.status());
+}
+
+/// Part of a token, decoded: 0 is the header, 1 the claims.
+fn part(token: &str, index: usize) -> Value {
+    let part = token.split('.').nth(index).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn others_find_the_key_of_a_token() {
+    let server = server().await;
+    let (inside, outside) = (server.in_process("test"), server.router());
+    let token = account_token(&inside).await;
+    let configuration = ask(&outside, "/.well-known/openid-configuration", Some(&token)).await;
+    assert_eq!((configuration.code, &configuration.body["issuer"]), (200, &part(&token, 1)["iss"]));
+    let keys = configuration.body["jwks_uri"].as_str().unwrap();
+    let keys = ask(&outside, &format!("/{}", keys.splitn(4, '/').nth(3).unwrap()), Some(&token)).await;
+    assert_eq!(keys.headers["content-type"], "application/jwk-set+json");
+    let key = &keys.body["keys"][0];
+    assert_eq!(key["kid"], part(&token, 0)["kid"]);
+    let text = |name: &str| key[name].as_str().unwrap();
+    let decoding = jsonwebtoken::DecodingKey::from_ec_components(text("x"), text("y")).unwrap();
+    let mut validation = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::ES256);
+    validation.validate_aud = false;
+    validation.validate_exp = false;
+    assert!(jsonwebtoken::decode::<Value>(&token, &decoding, &validation).is_ok(), "the key is the one that signed");
+    let jane =
+        Request::get("/openid/v1/jwks").header(AUTHORIZATION, format!("Bearer {TOKEN}")).header("impersonate-user", "jane");
+    assert_eq!(request(&outside, jane.body(Body::empty()).unwrap()).await.code, 403, "not everybody asks");
+}
+
+#[tokio::test]
+async fn a_token_of_a_pod_names_its_node() {
+    let router = server().await.in_process("test");
+    let mut pod = support::pod("a");
+    pod["spec"]["nodeName"] = "n".into();
+    assert_eq!(send(&router, Method::POST, "/api/v1/namespaces/default/pods", &pod).await.code, 201);
+    let path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let bound = json!({ "spec": { "boundObjectRef": { "kind": "Pod", "apiVersion": "v1", "name": "a" } } });
+    let token = send(&router, Method::POST, path, &bound).await.body["status"]["token"].clone();
+    assert_eq!(part(token.as_str().unwrap(), 1)["kubernetes.io"]["node"], json!({ "name": "n" }), "a node that is not there");
+    let node = send(&router, Method::POST, "/api/v1/nodes", &json!({ "metadata": { "name": "n" } })).await.body;
+    let token = send(&router, Method::POST, path, &bound).await.body["status"]["token"].clone();
+    let named = json!({ "name": "n", "uid": node["metadata"]["uid"] });
+    assert_eq!(part(token.as_str().unwrap(), 1)["kubernetes.io"]["node"], named);
 }
 
 #[tokio::test]

@@ -10,6 +10,9 @@ const WRITE: [&str; 5] = ["create", "delete", "deletecollection", "patch", "upda
 /// What a client may read that has to find its way.
 const DISCOVERY: [&str; 10] =
     ["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version"];
+/// What whoever checks a service account's token reads.
+const ISSUER_DISCOVERY: [&str; 4] =
+    ["/.well-known/openid-configuration", "/.well-known/openid-configuration/", "/openid/v1/jwks", "/openid/v1/jwks/"];
 const PUBLIC: [&str; 5] = ["/healthz", "/livez", "/readyz", "/version", "/version/"];
 
 /// Cluster roles and their bindings, as a client would post them.
@@ -24,6 +27,7 @@ pub(super) fn objects() -> Vec<Value> {
         role("view", &[limits(), workloads(&READ)]),
         role("system:discovery", &[paths(&DISCOVERY)]),
         role("system:public-info-viewer", &[paths(&PUBLIC)]),
+        role("system:service-account-issuer-discovery", &[paths(&ISSUER_DISCOVERY)]),
         role(
             "system:basic-user",
             &[
@@ -37,6 +41,7 @@ pub(super) fn objects() -> Vec<Value> {
         binding("system:discovery", &["system:authenticated"]),
         binding("system:basic-user", &["system:authenticated"]),
         binding("system:public-info-viewer", &["system:authenticated", "system:unauthenticated"]),
+        binding("system:service-account-issuer-discovery", &["system:serviceaccounts"]),
         binding("system:monitoring", &["system:monitoring"]),
     ];
     roles.into_iter().chain(helpers()).chain(bindings).collect()

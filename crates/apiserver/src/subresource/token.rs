@@ -36,7 +36,7 @@ pub(super) async fn answer(call: &Call, body: &[u8]) -> Result<Response, Status>
         audiences.push(ISSUER.to_owned());
     }
     let now = call.now.as_second();
-    let (pod, secret) = bound(call, &request).await?;
+    let (pod, node, secret) = bound(call, &request).await?;
     let claims = Claims {
         aud: audiences.clone(),
         exp: now + seconds,
@@ -45,7 +45,7 @@ pub(super) async fn answer(call: &Call, body: &[u8]) -> Result<Response, Status>
         jti: metadata::uid(&*call.server.random),
         kubernetes: Bound {
             namespace: call.namespace.clone(),
-            node: None,
+            node,
             pod,
             secret,
             serviceaccount: Named { name: call.name.clone(), uid: metadata::text(&account, "uid").to_owned() },
@@ -87,11 +87,11 @@ fn seconds(call: &Call, request: &Value) -> Result<i64, Status> {
     Err(Status::invalid("authentication.k8s.io", "TokenRequest", &call.name, &[error]))
 }
 
-/// The pod or secret whose end is the token's end.
-async fn bound(call: &Call, request: &Value) -> Result<(Option<Named>, Option<Named>), Status> {
+/// The pod, with its node, or the secret whose end is the token's end.
+async fn bound(call: &Call, request: &Value) -> Result<(Option<Named>, Option<Named>, Option<Named>), Status> {
     let reference = &request["spec"]["boundObjectRef"];
     if reference.is_null() {
-        return Ok((None, None));
+        return Ok((None, None, None));
     }
     let text = |key: &str| reference[key].as_str().unwrap_or_default().to_owned();
     let (object_kind, name, uid) = (text("kind"), text("name"), text("uid"));
@@ -117,5 +117,16 @@ async fn bound(call: &Call, request: &Value) -> Result<(Option<Named>, Option<Na
         )));
     }
     let named = Some(Named { name, uid: own });
-    Ok(if plural == "pods" { (named, None) } else { (None, named) })
+    Ok(if plural == "pods" { (named, node_of(call, &object).await?, None) } else { (None, None, named) })
+}
+
+/// The node that a pod is on; of one that is gone, as upstream, the name alone.
+async fn node_of(call: &Call, pod: &Value) -> Result<Option<Named>, Status> {
+    let Some(name) = pod["spec"]["nodeName"].as_str().filter(|name| !name.is_empty()) else { return Ok(None) };
+    let kind = kind::find("", "v1", "nodes").ok_or_else(|| bad_request("there is no such kind"))?;
+    let uid = match call.server.registry.find(kind, "", name).await? {
+        Some(entry) => metadata::text(&record::decode(&entry)?, "uid").to_owned(),
+        None => String::new(),
+    };
+    Ok(Some(Named { name: name.to_owned(), uid }))
 }
