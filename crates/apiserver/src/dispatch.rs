@@ -14,9 +14,9 @@ use crate::{
     authz::{self, Attributes},
     body,
     call::Call,
-    component_status, definitions, discovery, health, metadata, negotiate, openid,
+    component_status, definitions, discovery, duration, health, metadata, negotiate, openid,
     path::{self, Place, Target},
-    query::Query,
+    query::{Query, bad_request},
     reply::{self, Response},
     review,
     server::Server,
@@ -54,6 +54,10 @@ async fn guarded(server: &Arc<Server>, request: Request<Body>) -> Response {
     };
     let user = match authn::authenticate(server, request.headers()).await {
         Ok(user) => user,
+    let limit = match timeout(&request) {
+        Ok(limit) => limit,
+        Err(status) => return reply::status(&status),
+    };
         Err(status) => return reply::status(&status),
     };
     if user.name == "system:anonymous" && !health::is_public(request.uri().path()) {
@@ -62,7 +66,6 @@ async fn guarded(server: &Arc<Server>, request: Request<Body>) -> Response {
     if long {
         return answer(server, user, request).await;
     }
-    let limit = timeout(&request);
     match tokio::time::timeout(limit, answer(server, user, request)).await {
         Ok(response) => response,
         Err(_) => {
@@ -79,11 +82,16 @@ fn is_long(request: &Request<Body>) -> bool {
     streams || path.contains("/proxy/") || path.contains("/watch/") || watches()
 }
 
-/// `?timeout=30s` may shorten the limit.
-fn timeout(request: &Request<Body>) -> Duration {
+/// `?timeout=30s` may shorten the limit of a request that is not meant to last; as upstream, 0 and less say nothing.
+///
+/// # Errors
+/// 400 for what is not a duration.
+fn timeout(request: &Request<Body>) -> Result<Duration, Status> {
     let query = Query::parse(request.uri()).unwrap_or_default();
-    let seconds = query.get("timeout").and_then(|text| text.strip_suffix('s')).and_then(|text| text.parse().ok());
-    seconds.map_or(REQUEST_TIMEOUT, Duration::from_secs).clamp(Duration::from_secs(1), REQUEST_TIMEOUT)
+    let Some(text) = query.get("timeout").filter(|_| !is_long(request)) else { return Ok(REQUEST_TIMEOUT) };
+    let seconds = duration::seconds(text)
+        .map_err(|error| bad_request(format!("invalid timeout specified in the request URL - {error}")))?;
+    Ok(if seconds > 0.0 { Duration::from_secs_f64(seconds).min(REQUEST_TIMEOUT) } else { REQUEST_TIMEOUT })
 }
 
 async fn answer(server: &Arc<Server>, user: Arc<User>, request: Request<Body>) -> Response {

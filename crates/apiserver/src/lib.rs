@@ -14,6 +14,7 @@ mod component_status;
 mod definitions;
 mod discovery;
 mod dispatch;
+mod duration;
 mod fields;
 mod health;
 mod housekeeping;

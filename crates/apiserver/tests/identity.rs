@@ -191,6 +191,16 @@ async fn a_token_of_a_pod_names_its_node() {
 }
 
 #[tokio::test]
+async fn time_is_asked_for_as_go_writes_it() {
+    let router = server().await.router();
+    for good in ["1m", "500s", "1m30s", "0"] {
+        assert_eq!(ask(&router, &format!("/api/v1/pods?timeout={good}"), Some(TOKEN)).await.code, 200, "{good}");
+    }
+    expect![[r#"400 BadRequest: invalid timeout specified in the request URL - time: invalid duration "invalid""#]]
+        .assert_eq(&ask(&router, "/api/v1/pods?timeout=invalid", Some(TOKEN)).await.status());
+}
+
+#[tokio::test]
 async fn may_i() {
     let router = server().await.in_process("test");
     let ask = |user: Option<&str>| {
