@@ -7,7 +7,7 @@ use serde_json::json;
 use windlass_api::status::Status;
 
 use crate::{
-    negotiate,
+    negotiate::{self, View},
     path::Place,
     query::Query,
     registry,
@@ -28,7 +28,7 @@ pub(crate) async fn answer(server: &Server, verb: &str, parts: &Parts) -> Result
     if verb != "list" {
         return Ok(reply::no_such_method());
     }
-    let format = negotiate::answer(&parts.headers, &Query::parse(&parts.uri)?)?;
+    let format = negotiate::answer(&parts.headers, &Query::parse(&parts.uri)?, |view| view == View::Whole)?;
     let revision = server.registry.store.revision().await.map_err(|error| registry::failed(&error))?;
     let list = json!({
         "kind": "CustomResourceDefinitionList", "apiVersion": "apiextensions.k8s.io/v1",

@@ -14,7 +14,9 @@ use crate::{
     authz::{self, Attributes},
     body,
     call::Call,
-    component_status, definitions, discovery, duration, health, metadata, negotiate, openid,
+    component_status, definitions, discovery, duration, health, metadata,
+    negotiate::{self, View},
+    openid,
     path::{self, Place, Target},
     query::{Query, bad_request},
     reply::{self, Response},
@@ -52,12 +54,12 @@ async fn guarded(server: &Arc<Server>, request: Request<Body>) -> Response {
             return response;
         }
     };
-    let user = match authn::authenticate(server, request.headers()).await {
-        Ok(user) => user,
     let limit = match timeout(&request) {
         Ok(limit) => limit,
         Err(status) => return reply::status(&status),
     };
+    let user = match authn::authenticate(server, request.headers()).await {
+        Ok(user) => user,
         Err(status) => return reply::status(&status),
     };
     if user.name == "system:anonymous" && !health::is_public(request.uri().path()) {
@@ -160,7 +162,7 @@ async fn route(
     if !fits(kind, place) {
         return Ok(reply::no_such_path());
     }
-    let call = call(server, user, kind, place, &parts)?;
+    let call = call(server, user, kind, place, verb, &parts)?;
     if let Some(text) = kind.deprecation {
         call.warn(text);
     }
@@ -175,8 +177,18 @@ fn fits(kind: &Kind, place: &Place) -> bool {
     if kind.namespaced { place.name.is_empty() || !place.namespace.is_empty() } else { place.namespace.is_empty() }
 }
 
-fn call(server: &Arc<Server>, user: Arc<User>, kind: &'static Kind, place: &Place, parts: &Parts) -> Result<Call, Status> {
+fn call(
+    server: &Arc<Server>,
+    user: Arc<User>,
+    kind: &'static Kind,
+    place: &Place,
+    verb: &str,
+    parts: &Parts,
+) -> Result<Call, Status> {
     let query = Query::parse(&parts.uri)?;
+    // As upstream: a list that is streamed as events has no columns.
+    let streams_list = verb == "watch" && query.flag("sendInitialEvents") && query.flag("allowWatchBookmarks");
+    let offered = |view: View| !(streams_list && matches!(view, View::Table(_)));
     Ok(Call {
         server: Arc::clone(server),
         user,
@@ -184,7 +196,7 @@ fn call(server: &Arc<Server>, user: Arc<User>, kind: &'static Kind, place: &Plac
         namespace: place.namespace.clone(),
         name: place.name.clone(),
         subresource: place.subresource.clone(),
-        format: negotiate::answer(&parts.headers, &query)?,
+        format: negotiate::answer(&parts.headers, &query, offered)?,
         query,
         headers: parts.headers.clone(),
         now: server.clock.now(),

@@ -60,17 +60,17 @@ const CONSUMED: &str = "application/json, application/yaml, application/vnd.kube
 const PATCHES: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, \
                        application/apply-patch+yaml";
 
-/// Chooses the first form of the `Accept` header that this server writes; without the header, JSON.
+/// Chooses the first form of the `Accept` header that this server writes and whose view is offered here; without the header, JSON.
 ///
 /// # Errors
 /// 406 when there is none.
-pub(crate) fn answer(headers: &HeaderMap, query: &Query) -> Result<Format, Status> {
+pub(crate) fn answer(headers: &HeaderMap, query: &Query, offered: impl Fn(View) -> bool) -> Result<Format, Status> {
     let pretty = Media::Json { pretty: wants_pretty(headers, query) };
     let mut named = false;
     for value in headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()) {
         for range in value.split(',').map(str::trim).filter(|range| !range.is_empty()) {
             named = true;
-            if let Some(format) = acceptable(range, pretty) {
+            if let Some(format) = acceptable(range, pretty).filter(|format| offered(format.view)) {
                 return Ok(format);
             }
         }
@@ -169,9 +169,13 @@ mod tests {
     use super::*;
 
     fn check(accept: &str, expect: Expect) {
+        check_offered(accept, |_| true, expect);
+    }
+
+    fn check_offered(accept: &str, offered: impl Fn(View) -> bool, expect: Expect) {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, accept.parse().unwrap());
-        let found = match answer(&headers, &Query::default()) {
+        let found = match answer(&headers, &Query::default(), offered) {
             Ok(Format { view, media }) => format!("{view:?} {media:?}"),
             Err(status) => format!("{} {}", status.code, status.message),
         };
@@ -193,6 +197,11 @@ mod tests {
             expect![[r#"Metadata("v1") Json { pretty: false }"#]],
         );
         check("application/vnd.kubernetes.protobuf,application/json", expect!["Whole Json { pretty: false }"]);
+        check_offered(
+            "application/json;as=Table;v=v1;g=meta.k8s.io,application/yaml",
+            |view| view == View::Whole,
+            expect!["Whole Yaml"],
+        );
         check(
             "application/vnd.kubernetes.protobuf",
             expect!["406 only the following media types are accepted: application/json, application/yaml"],

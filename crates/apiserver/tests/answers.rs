@@ -248,6 +248,22 @@ async fn tables_and_metadata_alone() {
 }
 
 #[tokio::test]
+async fn answers_to_questions_have_no_columns() {
+    let router = server().await.in_process("test");
+    let ask = |accept: &'static str| {
+        let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+        let request = http::Request::post(path).header("accept", accept).body("{}".into()).unwrap();
+        let router = router.clone();
+        async move { support::request(&router, request).await }
+    };
+    check(
+        &ask("application/json;as=Table;v=v1;g=meta.k8s.io").await,
+        expect!["406 NotAcceptable: only the following media types are accepted: application/json, application/yaml"],
+    );
+    assert_eq!(ask("application/json;as=Table;v=v1;g=meta.k8s.io,application/json").await.code, 201);
+}
+
+#[tokio::test]
 async fn events_have_two_spellings() {
     let router = server().await.in_process("test");
     let event = json!({

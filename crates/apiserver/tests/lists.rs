@@ -147,6 +147,21 @@ async fn a_watch_ends_when_its_time_is_up() {
 }
 
 #[tokio::test]
+async fn a_streamed_list_has_no_columns() {
+    let (_, router) = world(&["a"]).await;
+    let path = format!(
+        "{MAPS}?watch=1&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan&timeoutSeconds=1"
+    );
+    let ask = |accept: &'static str| {
+        let request = Request::get(&path).header("accept", accept).body(Body::empty()).unwrap();
+        let router = router.clone();
+        async move { router.oneshot(request).await.unwrap().status().as_u16() }
+    };
+    assert_eq!(ask("application/json;as=Table;v=v1;g=meta.k8s.io").await, 406);
+    assert_eq!(ask("application/json;as=Table;v=v1;g=meta.k8s.io,application/json").await, 200);
+}
+
+#[tokio::test]
 async fn a_table_watch_describes_its_columns_once() {
     let (_, router) = world(&["a", "b"]).await;
     let request = Request::get(format!("{MAPS}?watch=1")).header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io");

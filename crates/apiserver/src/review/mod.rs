@@ -15,7 +15,7 @@ use crate::{
     authn::User,
     body::{self, Gvk},
     metadata,
-    negotiate::{self},
+    negotiate::{self, Format, View},
     path::Place,
     query::{Query, bad_request},
     reply::{self, Response},
@@ -48,6 +48,8 @@ pub(crate) async fn answer(
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Status> {
+    // Before any work is done: there are no tables of answers, nor metadata alone.
+    let format = negotiate::answer(&parts.headers, &Query::parse(&parts.uri)?, |view| view == View::Whole)?;
     let expected = Gvk { group: posted.group, version: posted.version, kind: posted.kind };
     let bytes = body::read(body).await?;
     let mut object = body::decode(&bytes, negotiate::body(&parts.headers)?, expected)?.value;
@@ -67,15 +69,21 @@ pub(crate) async fn answer(
         "selfsubjectaccessreviews" => access::of(server, user, &object["spec"], "").await?,
         "localsubjectaccessreviews" => access::of_other(server, &object["spec"], &place.namespace).await?,
         "subjectaccessreviews" => access::of_other(server, &object["spec"], "").await?,
-        _ => return bind(server, user, place, parts, &object).await,
+        _ => return bind(server, user, place, parts, format, &object).await,
     };
     object["status"] = status;
-    let format = negotiate::answer(&parts.headers, &Query::parse(&parts.uri)?)?;
     Ok(reply::value(201, &object, format.media))
 }
 
 /// `bindings`: the older spelling of `pods/binding`, with the pod's name in the body.
-async fn bind(server: &Arc<Server>, user: &User, place: &Place, parts: &Parts, binding: &Value) -> Result<Response, Status> {
+async fn bind(
+    server: &Arc<Server>,
+    user: &User,
+    place: &Place,
+    parts: &Parts,
+    format: Format,
+    binding: &Value,
+) -> Result<Response, Status> {
     let name = metadata::text(binding, "name").to_owned();
     let kind = kind::find("", "v1", "pods").ok_or_else(|| bad_request("there are no pods"))?;
     if name.is_empty() {
@@ -89,7 +97,7 @@ async fn bind(server: &Arc<Server>, user: &User, place: &Place, parts: &Parts, b
         namespace: place.namespace.clone(),
         name,
         subresource: "binding".to_owned(),
-        format: negotiate::answer(&parts.headers, &query)?,
+        format,
         query,
         headers: parts.headers.clone(),
         now: server.clock.now(),
