@@ -63,9 +63,12 @@ impl Call {
         }
     }
 
-    /// Adds a `Warning:` header to the answer.
+    /// Adds a `Warning:` header to the answer, once for each text.
     pub(crate) fn warn(&self, text: impl Into<String>) {
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(text.into());
+        let (text, mut warnings) = (text.into(), self.warnings.lock().unwrap_or_else(PoisonError::into_inner));
+        if !warnings.contains(&text) {
+            warnings.push(text);
+        }
     }
 
     /// Puts the collected warnings on the answer.

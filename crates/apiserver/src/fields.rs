@@ -100,6 +100,30 @@ impl Books {
         if self == Self::AsTheyAre {
             return;
         }
+/// What upstream puts into the warning of a patch, in which it looks for repeated owners late.
+pub(crate) const AFTER_ADMISSION: &str = " after mutating admission happens";
+
+/// Drops every owner reference that says the same as one before it, with a warning.
+pub(crate) fn drop_repeated_owners(call: &Call, object: &mut Value, when: &str) {
+    let Some(owners) = object.pointer_mut("/metadata/ownerReferences").and_then(Value::as_array_mut) else { return };
+    let (mut kept, mut repeated): (Vec<Value>, Vec<String>) = (Vec::new(), Vec::new());
+    for owner in owners.drain(..) {
+        if kept.contains(&owner) {
+            repeated.push(owner["uid"].as_str().unwrap_or_default().to_owned());
+        } else {
+            kept.push(owner);
+        }
+    }
+    *owners = kept;
+    if !repeated.is_empty() {
+        call.warn(format!(
+            ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, and may \
+             reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+            repeated.join(", ")
+        ));
+    }
+}
+
         let kind = call.kind;
         let Some(message) = schema::message(kind.group, kind.version, kind.kind) else { return };
         let manager = call.manager();

@@ -264,6 +264,44 @@ async fn answers_to_questions_have_no_columns() {
 }
 
 #[tokio::test]
+async fn the_path_may_say_the_name() {
+    let router = server().await.in_process("test");
+    let apply = "application/apply-patch+yaml";
+    let path = format!("{MAPS}/a?fieldManager=m");
+    let nameless = json!({ "apiVersion": "v1", "kind": "ConfigMap", "data": { "key": "2" } });
+    check(
+        &send_as(&router, Method::PATCH, &path, apply, nameless.to_string()).await,
+        expect!["400 BadRequest: the name of the object (a based on URL) was undeterminable: name must be provided"],
+    );
+    assert_eq!(send(&router, Method::POST, MAPS, &config_map("a", "2")).await.code, 201);
+    let applied = send_as(&router, Method::PATCH, &path, apply, nameless.to_string()).await;
+    assert_eq!(applied.code, 200, "{}", applied.status());
+    check(
+        &send(&router, Method::PUT, &format!("{MAPS}/a"), &nameless).await,
+        expect!["400 BadRequest: the name of the object (a based on URL) was undeterminable: name must be provided"],
+    );
+}
+
+#[tokio::test]
+async fn an_owner_is_named_once() {
+    let router = server().await.in_process("test");
+    let owner = |uid: &str| json!({ "apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": uid });
+    let mut object = config_map("a", "1");
+    object["metadata"]["ownerReferences"] = json!([owner("u1"), owner("u2"), owner("u1")]);
+    let made = send(&router, Method::POST, MAPS, &object).await;
+    assert_eq!(made.body["metadata"]["ownerReferences"], json!([owner("u1"), owner("u2")]));
+    expect![[r#"299 - ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: u1""#]]
+        .assert_eq(made.headers["warning"].to_str().unwrap());
+    let replaced = send(&router, Method::PUT, &format!("{MAPS}/a"), &object).await;
+    assert_eq!(replaced.body["metadata"]["ownerReferences"], json!([owner("u1"), owner("u2")]));
+    let patch = json!({ "metadata": { "ownerReferences": [owner("u3"), owner("u3")] } });
+    let patched = send_as(&router, Method::PATCH, &format!("{MAPS}/a"), "application/merge-patch+json", patch.to_string()).await;
+    assert_eq!(patched.body["metadata"]["ownerReferences"], json!([owner("u3")]));
+    expect![[r#"299 - ".metadata.ownerReferences contains duplicate entries after mutating admission happens; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: u3""#]]
+        .assert_eq(patched.headers["warning"].to_str().unwrap());
+}
+
+#[tokio::test]
 async fn events_have_two_spellings() {
     let router = server().await.in_process("test");
     let event = json!({

@@ -35,12 +35,12 @@ pub(crate) async fn answer(
     let manager = call.query.get("fieldManager").ok_or_else(|| required("is required for apply patch"))?.to_owned();
     let message = schema::message(kind.group, kind.version, kind.kind).ok_or_else(negotiate::unsupported_patch)?;
     let document = body::decode(body, BodyMedia::Yaml, create::own(kind))?;
-    let config = update::settle(call, fields::report(call, document, validation)?)?;
+    let config = fields::report(call, document, validation)?;
     admission::update(call).await?;
     let force = call.query.flag("force");
     let writer = Writer { manager: &manager, subresource: &call.subresource, now: call.now };
     let change = Change { call, surface, books: Books::AsTheyAre, dry_run, unconditional: true };
-    let mut edit = |old: &Value| merge(message, Some(old), &config, &writer, force);
+    let mut edit = |old: &Value| settle(call, merge(message, Some(old), &config, &writer, force)?);
     match change.apply(&mut edit).await {
         Err(status) if status.reason == "NotFound" && surface == Surface::Main => {
             let created = create(call, message, &config, &writer, dry_run).await?;
@@ -64,8 +64,15 @@ async fn create(
         );
         return Err(Status::conflict(call.kind.resource(), &call.name, &why));
     }
-    let object = merge(message, None, config, writer, true)?;
+    let object = settle(call, merge(message, None, config, writer, true)?)?;
     create::create(call, object, Books::AsTheyAre, dry_run).await
+}
+
+/// What came of it must be the object of the path. A configuration for one that exists need not name it.
+fn settle(call: &Call, merged: Value) -> Result<Value, Status> {
+    let mut object = update::settle(call, merged)?;
+    fields::drop_repeated_owners(call, &mut object, fields::AFTER_ADMISSION);
+    Ok(object)
 }
 
 fn merge(

@@ -29,6 +29,7 @@ pub(crate) async fn answer(call: &Call, body: &[u8]) -> Result<Response, Status>
     let validation = call.query.field_validation("CreateOptions")?;
     let mut object = fields::read(call, body, negotiate::body(&call.headers)?, own(call.kind), validation)?;
     settle_namespace(call, &mut object)?;
+    fields::drop_repeated_owners(call, &mut object, "");
     let outcome = create(call, object, Books::Update, dry_run).await?;
     call.object(201, &outcome)
 }

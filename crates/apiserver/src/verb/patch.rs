@@ -42,7 +42,9 @@ pub(crate) async fn surface(call: &Call, body: &[u8], surface: Surface) -> Resul
         let patched = merged(create::own(call.kind), media, &document, old)?;
         require_fit(create::own(call.kind), media, &document, &patched, validation)?;
         let new = fields::accept(call, patched, create::own(call.kind), validation)?;
-        update::settle(call, new)
+        let mut new = update::settle(call, new)?;
+        fields::drop_repeated_owners(call, &mut new, fields::AFTER_ADMISSION);
+        Ok(new)
     };
     let outcome = change.apply(&mut edit).await?;
     call.object(200, &outcome)

@@ -27,7 +27,8 @@ pub(crate) async fn replace(call: &Call, body: &[u8], surface: Surface) -> Resul
     let dry_run = call.query.dry_run("UpdateOptions")?;
     let validation = call.query.field_validation("UpdateOptions")?;
     let object = fields::read(call, body, negotiate::body(&call.headers)?, create::own(call.kind), validation)?;
-    let object = settle(call, object)?;
+    let mut object = settle(call, object)?;
+    fields::drop_repeated_owners(call, &mut object, "");
     admission::update(call).await?;
     let change = Change { call, surface, books: Books::Update, dry_run, unconditional: call.kind.updates_unconditionally };
     let mut edit = |_: &Value| Ok(object.clone());
@@ -49,7 +50,10 @@ pub(crate) fn settle(call: &Call, mut object: Value) -> Result<Value, Status> {
     create::settle_namespace(call, &mut object)?;
     let name = metadata::text(&object, "name");
     if name.is_empty() {
-        return Err(bad_request("name must be provided"));
+        return Err(bad_request(format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            call.name
+        )));
     }
     if name != call.name {
         return Err(bad_request(format!("the name of the object ({name}) does not match the name on the URL ({})", call.name)));
