@@ -7,11 +7,13 @@
 mod check;
 mod mismatch;
 mod prune;
+mod strict;
 mod table;
 
 pub use check::{check, strict_error};
 pub use mismatch::{convert_error, decode_error};
 pub use prune::prune;
+pub use strict::strict;
 
 use std::sync::OnceLock;
 

@@ -12,7 +12,7 @@ use windlass_api::{
     status::Status,
 };
 
-use crate::{negotiate::BodyMedia, query::bad_request};
+use crate::{negotiate::BodyMedia, query::bad_request, yaml};
 
 /// Upstream's limit: etcd takes 1.5 MiB a request, and a body may be twice what is kept of it.
 const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
@@ -58,19 +58,12 @@ pub(crate) fn parse(bytes: &[u8], media: BodyMedia) -> Result<Document, String> 
                 json::decode(bytes).map_err(|error| format!("couldn't get version/kind; json parse error: {error}"))?;
             Ok(Document { value, duplicates })
         }
-        BodyMedia::Yaml => yaml(bytes),
+        BodyMedia::Yaml => yaml::decode(bytes),
         BodyMedia::Protobuf => {
             let decoded = protobuf::decode(bytes).map_err(|error| error.to_string())?;
             Ok(Document { value: decoded.value, duplicates: Vec::new() })
         }
     }
-}
-
-/// Decodes YAML as kubectl reads it.
-fn yaml(bytes: &[u8]) -> Result<Document, String> {
-    let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
-    let options = serde_saphyr::options! { legacy_octal_numbers: true };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| format!("yaml: {error}"))
 }
 
 /// Decodes a body that must be an object of this kind; where it does not say what it is, it is taken to be one.

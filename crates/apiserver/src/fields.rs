@@ -4,7 +4,7 @@ use serde_json::Value;
 use windlass_api::{
     apply::{Writer, track_update},
     codec::json::Document,
-    schema::{self, check, decode_error, strict_error},
+    schema::{self, Message, check, decode_error, strict, strict_error},
     status::Status,
 };
 
@@ -13,6 +13,7 @@ use crate::{
     call::Call,
     negotiate::BodyMedia,
     query::{FieldValidation, bad_request},
+    yaml,
 };
 
 /// Decodes a body into an object of this kind, and deals with fields that the kind does not have.
@@ -27,7 +28,16 @@ pub(crate) fn read(
     validation: FieldValidation,
 ) -> Result<Value, Status> {
     let document = body::decode(bytes, media, expected)?;
-    known(call, document.value, document.duplicates, expected, validation)
+    let said_twice = &document.duplicates;
+    known(call, document.value, expected, validation, |message, unknown| match media {
+        // The order of the body is that of the answer; it is read again only where there is something to say.
+        BodyMedia::Json if said_twice.is_empty() && unknown.is_empty() => Vec::new(),
+        BodyMedia::Json => strict(message, bytes),
+        BodyMedia::Yaml if !said_twice.is_empty() && validation == FieldValidation::Strict => {
+            [vec![yaml::error(said_twice)], unknown].concat()
+        }
+        BodyMedia::Yaml | BodyMedia::Protobuf => [said_twice.clone(), unknown].concat(),
+    })
 }
 
 /// Deals with the fields of an object that a patch has made.
@@ -36,15 +46,16 @@ pub(crate) fn read(
 /// 400 when a field has the wrong type, or the kind does not have it and validation is strict.
 pub(crate) fn accept(call: &Call, mut object: Value, expected: Gvk, validation: FieldValidation) -> Result<Value, Status> {
     body::settle(&mut object, expected)?;
-    known(call, object, Vec::new(), expected, validation)
+    known(call, object, expected, validation, |_, unknown| unknown)
 }
 
+/// Drops what the kind does not have; `complaints` makes what is said about it of a line for each such field.
 fn known(
     call: &Call,
     mut object: Value,
-    duplicates: Vec<String>,
     expected: Gvk,
     validation: FieldValidation,
+    complaints: impl FnOnce(&'static Message, Vec<String>) -> Vec<String>,
 ) -> Result<Value, Status> {
     let Some(message) = schema::message(expected.group, expected.version, expected.kind) else { return Ok(object) };
     let cannot = |why: &str| {
@@ -55,8 +66,7 @@ fn known(
         return Err(cannot(&error));
     }
     if validation != FieldValidation::Ignore {
-        let mut lines = check(message, &object);
-        lines.extend(duplicates);
+        let lines = complaints(message, check(message, &object));
         tell(call, lines, validation).map_err(|error| cannot(&error))?;
     }
     schema::prune(message, &mut object);
@@ -79,27 +89,17 @@ fn tell(call: &Call, lines: Vec<String>, validation: FieldValidation) -> Result<
 /// # Errors
 /// 400 when there are any and validation is strict.
 pub(crate) fn report(call: &Call, document: Document, validation: FieldValidation) -> Result<Value, Status> {
-    if validation != FieldValidation::Ignore {
-        tell(call, document.duplicates, validation).map_err(|error| bad_request(format!("error decoding patch: {error}")))?;
+    match validation {
+        FieldValidation::Strict if !document.duplicates.is_empty() => {
+            let why = yaml::error(&document.duplicates);
+            return Err(bad_request(format!("error strict decoding YAML: error converting YAML to JSON: {why}")));
+        }
+        FieldValidation::Warn => document.duplicates.into_iter().for_each(|line| call.warn(line)),
+        FieldValidation::Strict | FieldValidation::Ignore => {}
     }
     Ok(document.value)
 }
 
-/// How a write is booked in `managedFields`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Books {
-    /// What it changed is from now on its author's.
-    Update,
-    /// Not at all: server-side apply has done so, or the server itself writes.
-    AsTheyAre,
-}
-
-impl Books {
-    /// Books what turned `old` into `new`, when defaults are set and before the server fills in anything of its own.
-    pub(crate) fn keep(self, call: &Call, new: &mut Value, old: Option<&Value>) {
-        if self == Self::AsTheyAre {
-            return;
-        }
 /// What upstream puts into the warning of a patch, in which it looks for repeated owners late.
 pub(crate) const AFTER_ADMISSION: &str = " after mutating admission happens";
 
@@ -124,6 +124,21 @@ pub(crate) fn drop_repeated_owners(call: &Call, object: &mut Value, when: &str) 
     }
 }
 
+/// How a write is booked in `managedFields`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Books {
+    /// What it changed is from now on its author's.
+    Update,
+    /// Not at all: server-side apply has done so, or the server itself writes.
+    AsTheyAre,
+}
+
+impl Books {
+    /// Books what turned `old` into `new`, when defaults are set and before the server fills in anything of its own.
+    pub(crate) fn keep(self, call: &Call, new: &mut Value, old: Option<&Value>) {
+        if self == Self::AsTheyAre {
+            return;
+        }
         let kind = call.kind;
         let Some(message) = schema::message(kind.group, kind.version, kind.kind) else { return };
         let manager = call.manager();

@@ -18,14 +18,14 @@ mod duration;
 mod fields;
 mod health;
 mod housekeeping;
-mod listen;
 mod impersonate;
+mod listen;
 mod metadata;
 mod metrics;
 mod negotiate;
 mod openapi;
-mod options;
 mod openid;
+mod options;
 mod path;
 pub mod pki;
 mod query;
@@ -37,6 +37,7 @@ mod server;
 mod subresource;
 mod token;
 mod verb;
+mod yaml;
 
 pub use options::{
     Cidr, Clock, NoNodes, NoParts, NoRoutes, Nodes, Options, Parts, Random, Routes, StaticToken, SystemClock, SystemRandom,

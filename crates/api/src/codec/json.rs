@@ -6,6 +6,9 @@ use std::fmt::{self, Write as _};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+/// As upstream: of more mistakes than this the first are told.
+const MAX_DUPLICATES: usize = 100;
+
 /// A document, and what was said twice in it.
 ///
 /// It implements [`serde::Deserialize`], so any self-describing format can be read into it, YAML for one.
@@ -128,7 +131,7 @@ impl<'de> Visitor<'de> for Node<'_> {
                     seen.path.push('.');
                 }
                 seen.path.push_str(&key);
-                if map.contains_key(&key) {
+                if map.contains_key(&key) && seen.duplicates.len() < MAX_DUPLICATES {
                     seen.duplicates.push(format!("duplicate field \"{}\"", seen.path.escape_debug()));
                 }
             }

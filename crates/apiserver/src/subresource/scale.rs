@@ -35,7 +35,7 @@ pub(super) async fn answer(call: &Call, verb: &str, body: &[u8]) -> Result<Respo
             if media == PatchMedia::Apply {
                 return Err(bad_request("a Scale cannot be applied"));
             }
-            let parsed = patch::parse(body)?;
+            let parsed = patch::parse(body)?.value;
             write(call, "PatchOptions", &mut |scale| patch::merged(SCALE, media, &parsed, scale)).await
         }
     }
