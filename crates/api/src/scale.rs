@@ -58,6 +58,19 @@ pub fn apply(object: &Value, scale: &Value) -> Value {
     object
 }
 
+/// The configuration of the workload itself that says the same as one of its Scale: replicas, and which object is meant.
+pub fn configuration(kind: &Kind, scale: &Value) -> Value {
+    let api_version = if kind.group.is_empty() { kind.version.to_owned() } else { format!("{}/{}", kind.group, kind.version) };
+    let keys = ["name", "namespace", "uid", "resourceVersion"];
+    let metadata: Value =
+        keys.into_iter().filter_map(|key| Some((key.to_owned(), scale["metadata"].get(key)?.clone()))).collect();
+    let mut configuration = json!({ "apiVersion": api_version, "kind": kind.kind, "metadata": metadata, "spec": {} });
+    if let Some(replicas) = scale["spec"].get("replicas") {
+        configuration["spec"]["replicas"] = replicas.clone();
+    }
+    configuration
+}
+
 /// Mistakes in a Scale that a client sent.
 pub fn validate(scale: &Value) -> Vec<FieldError> {
     let replicas = &scale["spec"]["replicas"];

@@ -31,14 +31,13 @@ pub(crate) async fn answer(
     validation: FieldValidation,
 ) -> Result<Response, Status> {
     let kind = call.kind;
-    let required = |detail: &str| invalid_option("PatchOptions", Cause::Required, "fieldManager", Value::Null, detail);
-    let manager = call.query.get("fieldManager").ok_or_else(|| required("is required for apply patch"))?.to_owned();
+    let manager = manager(call)?;
     let message = schema::message(kind.group, kind.version, kind.kind).ok_or_else(negotiate::unsupported_patch)?;
     let document = body::decode(body, BodyMedia::Yaml, create::own(kind))?;
     let config = fields::report(call, document, validation)?;
     admission::update(call).await?;
     let force = call.query.flag("force");
-    let writer = Writer { manager: &manager, subresource: &call.subresource, now: call.now };
+    let writer = Writer { manager, subresource: &call.subresource, now: call.now };
     let change = Change { call, surface, books: Books::AsTheyAre, dry_run, unconditional: true };
     let mut edit = |old: &Value| settle(call, merge(message, Some(old), &config, &writer, force)?);
     match change.apply(&mut edit).await {
@@ -48,6 +47,16 @@ pub(crate) async fn answer(
         }
         outcome => call.object(200, &outcome?),
     }
+}
+
+/// Who applies, which must be said.
+///
+/// # Errors
+/// 422 where it is not.
+pub(crate) fn manager(call: &Call) -> Result<&str, Status> {
+    let detail = "is required for apply patch";
+    let required = || invalid_option("PatchOptions", Cause::Required, "fieldManager", Value::Null, detail);
+    call.query.get("fieldManager").ok_or_else(required)
 }
 
 async fn create(
@@ -69,13 +78,20 @@ async fn create(
 }
 
 /// What came of it must be the object of the path. A configuration for one that exists need not name it.
-fn settle(call: &Call, merged: Value) -> Result<Value, Status> {
+///
+/// # Errors
+/// 400 where it is another.
+pub(crate) fn settle(call: &Call, merged: Value) -> Result<Value, Status> {
     let mut object = update::settle(call, merged)?;
     fields::drop_repeated_owners(call, &mut object, fields::AFTER_ADMISSION);
     Ok(object)
 }
 
-fn merge(
+/// The object, or a new one, with the configuration applied.
+///
+/// # Errors
+/// 409 where others own what it changes, 400 and 500 where it does not fit the kind.
+pub(crate) fn merge(
     message: &'static Message,
     old: Option<&Value>,
     config: &Value,
