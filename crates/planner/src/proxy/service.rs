@@ -3,17 +3,24 @@
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    core::v1::{Service, ServicePort, ServiceSpec},
-    discovery::v1::EndpointSlice,
+use k8s_openapi::{
+    api::{
+        core::v1::{Service, ServicePort, ServiceSpec},
+        discovery::v1::EndpointSlice,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use windlass_api::names::ANNOTATION_SPLIT;
+
+use crate::endpoints::LABEL_HEADLESS;
 
 use super::{
     Departures, Frontend, Health, HttpRoute, Publication, Route, RouteKey, Scope, ServiceKey, Transport,
     endpoints::{Selection, select},
 };
 
+/// Names the proxy that a Service is for, which is another one than this: whatever its value.
+const LABEL_PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
 /// Upstream's default of `sessionAffinityConfig.clientIP.timeoutSeconds`.
 const DEFAULT_AFFINITY_SECONDS: u32 = 10_800;
 
@@ -51,7 +58,7 @@ pub fn plan(
     now: Timestamp,
 ) -> ServicePlan {
     let mut plan = ServicePlan::default();
-    let Some(spec) = &service.spec else { return plan };
+    let Some(spec) = service.spec.as_ref().filter(|_| is_ours(&service.metadata)) else { return plan };
     // ExternalName is for DNS alone.
     if spec.type_.as_deref() == Some("ExternalName") {
         return plan;
@@ -60,10 +67,11 @@ pub fn plan(
         namespace: service.metadata.namespace.clone().unwrap_or_default(),
         name: service.metadata.name.clone().unwrap_or_default(),
     };
+    let slices: Vec<&EndpointSlice> = slices.iter().filter(|slice| is_ours(&slice.metadata)).copied().collect();
     for port in spec.ports.iter().flatten() {
         if let Some(transport) = Transport::of(port.protocol.as_deref()) {
             let select = |only_node: Option<&str>| {
-                select(slices, port.name.as_deref().unwrap_or_default(), transport, only_node, departures, now)
+                select(&slices, port.name.as_deref().unwrap_or_default(), transport, only_node, departures, now)
             };
             let first = plan.routes.len();
             plan_port(&mut plan, &key, spec, port, transport, machine, select);
@@ -73,6 +81,13 @@ pub fn plan(
     }
     plan.health = health(&key, spec, &plan.routes);
     plan
+}
+
+/// Whether a Service or slice is left to this proxy: upstream's asks the API server for no others.
+/// See <https://github.com/kubernetes/kubernetes/blob/v1.36.0/cmd/kube-proxy/app/server.go>.
+fn is_ours(metadata: &ObjectMeta) -> bool {
+    let labels = metadata.labels.as_ref();
+    !labels.is_some_and(|labels| labels.contains_key(LABEL_PROXY_NAME) || labels.contains_key(LABEL_HEADLESS))
 }
 
 /// Endpoints here are those that clients outside are led to, since they are led to no others.

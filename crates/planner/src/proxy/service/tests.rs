@@ -235,6 +235,15 @@ fn what_has_no_address_has_no_route() {
 }
 
 #[test]
+fn what_is_labelled_as_somebody_else_s_is_left_to_them() {
+    let mut service = service(json!({ "type": "LoadBalancer", "ports": [{ "name": "http", "port": 80, "nodePort": 30080 }] }));
+    for label in ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"] {
+        service.metadata.labels = Some([(label.to_owned(), String::new())].into());
+        check(&service, &[slice(&[endpoint(2, "a", "ready")])], &Departures::default(), &expect![""]);
+    }
+}
+
+#[test]
 fn node_ports_are_published() {
     let spec = json!({ "type": "NodePort", "ports": [{ "name": "http", "port": 80, "nodePort": 30080 }] });
     check(
