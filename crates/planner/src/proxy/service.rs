@@ -163,7 +163,7 @@ fn node_port(spec: &ServiceSpec, port: &ServicePort, transport: Transport, addre
 }
 
 /// Node ports lead to themselves inside the machine, so that the external policy holds; a load balancer's port leads
-/// to the node port, or without one to the ClusterIP.
+/// to the node port, or without one to the ClusterIP. One of a class is somebody else's load balancer.
 fn publish(
     plan: &mut ServicePlan,
     service: &ServiceKey,
@@ -179,6 +179,7 @@ fn publish(
         publish(target.port, target);
     }
     if spec.type_.as_deref() == Some("LoadBalancer")
+        && spec.load_balancer_class.is_none()
         && let Some(target) = node_port.or(cluster)
         && let Ok(host_port) = u16::try_from(port.port)
         && node_port.is_none_or(|node_port| node_port.port != host_port)

@@ -281,6 +281,15 @@ fn a_load_balancer_needs_no_node_port() {
         host port 80 -> 10.96.0.5:80/tcp
     "]],
     );
+    check(
+        &service(json!({ "type": "LoadBalancer", "loadBalancerClass": "example.com/other", "ports": port })),
+        &slices,
+        &Departures::default(),
+        &expect![[r"
+        shop/web/tcp/http: 10.96.0.5:80/tcp 10.244.0.1:30080/tcp -> [10.244.0.2:8080 (a)]
+        host port 30080 -> 10.244.0.1:30080/tcp
+    "]],
+    );
 }
 
 #[test]
