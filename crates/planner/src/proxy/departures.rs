@@ -1,14 +1,17 @@
 //! Pods on their way out: `Leaving` once deletion was asked for, `Gone` once no route leads there; nothing comes back from there.
 //! A pod of which one container is to be stopped is `Paused`, for as long as its kubelet says so.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use windlass_api::names::CONDITION_UNROUTED;
 
 use super::FALLBACK;
-use crate::pod::stop::grace_seconds;
+use crate::{pod::stop::grace_seconds, replica};
 
 /// How far a pod has gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +21,7 @@ pub enum Departure {
         /// The end of that time.
         until: Timestamp,
     },
-    /// No route leads to it, and none ever will.
+    /// No route leads to it, and none ever will, but for one that nobody waits for: [`Departures::left_unready`].
     Gone,
     /// Its kubelet is about to stop a container of it, and has asked for it to be out of every route until that one serves again.
     Paused {
@@ -40,6 +43,8 @@ pub struct Acknowledged {
 #[derive(Debug, Default, Clone)]
 pub struct Departures {
     by_uid: BTreeMap<String, Departure>,
+    /// Pods that were not ready when they were to be deleted, until they are away.
+    left_unready: BTreeSet<String>,
     /// Pods that own their address, for endpoints that name an address and no pod.
     by_address: BTreeMap<Ipv4Addr, String>,
 }
@@ -70,6 +75,11 @@ impl Departures {
             return false;
         }
         self.by_uid.insert(uid.to_owned(), Departure::Leaving { until });
+        // Later than at first its containers may have ended.
+        let is_first = !matches!(before, Some(Departure::Leaving { .. }));
+        if is_first && unrouted.is_none() && !replica::is_ready(pod) {
+            self.left_unready.insert(uid.to_owned());
+        }
         true
     }
 
@@ -86,6 +96,7 @@ impl Departures {
     /// The pod is no longer in the API: whatever a slice says, it is not sent to again.
     pub fn deleted(&mut self, uid: &str) -> bool {
         self.by_address.retain(|_, owner| owner != uid);
+        self.left_unready.remove(uid);
         self.by_uid.insert(uid.to_owned(), Departure::Gone) != Some(Departure::Gone)
     }
 
@@ -93,6 +104,14 @@ impl Departures {
     #[must_use]
     pub fn of(&self, uid: &str) -> Option<Departure> {
         self.by_uid.get(uid).copied()
+    }
+
+    /// Whether a pod that still exists was not ready when it was to be deleted: whoever sends to it does not mind that it may not answer.
+    ///
+    /// Of a pod that was told already that no route leads to it, by an earlier run or for a pause, that is not known, and it is none.
+    #[must_use]
+    pub fn left_unready(&self, uid: &str) -> bool {
+        self.left_unready.contains(uid)
     }
 
     /// The pod whose address this is.
@@ -265,6 +284,36 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_that_is_deleted_before_it_is_ready_has_left_unready() {
+        let mut departures = Departures::default();
+        let ready = |terminating, status: &str| {
+            let mut pod = pod("a", terminating, false);
+            let conditions = json!([{ "type": "Ready", "status": status }]);
+            pod.status.as_mut().unwrap().conditions = serde_json::from_value(conditions).unwrap();
+            pod
+        };
+        departures.observe(&ready(false, "False"), START);
+        assert!(!departures.left_unready("a"));
+        departures.observe(&ready(true, "False"), START);
+        assert!(departures.left_unready("a"));
+        departures.acknowledge(|_| false);
+        assert!(departures.left_unready("a"));
+        departures.deleted("a");
+        assert!(!departures.left_unready("a"));
+        // One that was ready does not become such a pod when its containers end.
+        let mut departures = Departures::default();
+        departures.observe(&ready(true, "True"), START);
+        let mut hurried = ready(true, "False");
+        hurried.metadata.deletion_grace_period_seconds = Some(1);
+        assert!(departures.observe(&hurried, START));
+        assert!(!departures.left_unready("a"));
+        // Nor does one of which an earlier run said that it is out.
+        let mut departures = Departures::default();
+        departures.observe(&pod("a", true, true), START);
+        assert!(!departures.left_unready("a"));
+    }
+
+    #[test]
     fn a_paused_pod_that_is_deleted_does_not_come_back() {
         let mut departures = Departures::default();
         departures.observe(&with_condition("a", false, Some("True")), START);
@@ -273,5 +322,6 @@ mod tests {
         departures.observe(&with_condition("b", false, Some("False")), START);
         departures.observe(&with_condition("b", true, Some("False")), START);
         assert_eq!(departures.acknowledge(|_| false).gone, ["b"]);
+        assert!(!departures.left_unready("b"));
     }
 }
