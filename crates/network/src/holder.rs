@@ -36,6 +36,7 @@ use nix::{
 
 pub(crate) use host::{HostSocket, HostThread};
 pub(crate) use http::BOUNDS_MILLISECONDS;
+pub(crate) use parting::DEVICE as PARTING_DEVICE;
 pub(crate) use process::log;
 pub use process::run_if_internal;
 pub use protocol::{HealthCheck, HttpBackend, HttpCounts, HttpPort, HttpRoute, Protocol, PublishFailure, PublishedPort, Status};

@@ -23,9 +23,10 @@ use k8s_openapi::api::{
     discovery::v1::EndpointSlice,
 };
 use windlass_api::names::{LABEL_CONTROLLER_REVISION_HASH, LABEL_POD_TEMPLATE_HASH, LABEL_SERVICE_NAME};
+pub use windlass_planner::proxy::PodRef;
 use windlass_planner::proxy::{
-    Acknowledged, Departures, Health, Machine as PlannedMachine, Publication, Route, RouteKey, ServiceKey, ServicePlan,
-    Transport, plan, slices_of,
+    Acknowledged, Departures, Health, Machine as PlannedMachine, Owner, ProxyPlan, Publication, Route, RouteKey, ServiceKey,
+    Transport, has_host_ports, plan, plan_host_ports, slices_of,
 };
 
 use crate::{Addresses, Holder, Machine, netfilter::NetfilterSocket};
@@ -35,17 +36,6 @@ use rules::{Change, Rules};
 
 pub use routed::Routed;
 pub use run::{Options, RunError, run};
-
-/// A pod as the API names it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PodRef {
-    /// Namespace.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
-    /// Uid: the name may be another pod's by now.
-    pub uid: String,
-}
 
 /// What a settled proxy wants done.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -83,10 +73,10 @@ pub struct Proxy {
     /// Their addresses, once they have one.
     pod_addresses: BTreeMap<String, Ipv4Addr>,
     members: Members,
-    plans: BTreeMap<ServiceKey, ServicePlan>,
-    wakes: BTreeSet<(Timestamp, ServiceKey)>,
-    /// Services to be planned again.
-    dirty: BTreeSet<ServiceKey>,
+    plans: BTreeMap<Owner, ProxyPlan>,
+    wakes: BTreeSet<(Timestamp, Owner)>,
+    /// Services, and pods with ports of the node, to be planned again.
+    dirty: BTreeSet<Owner>,
     /// Something of what the host is to show has changed, and nobody was told.
     has_host_changed: bool,
 }
@@ -133,7 +123,7 @@ impl Proxy {
         let key = service_key(&service);
         self.has_host_changed = true;
         self.members.service(&key, Some(&service));
-        self.dirty.insert(key.clone());
+        self.dirty.insert(Owner::Service(key.clone()));
         self.services.insert(key, service);
     }
 
@@ -141,7 +131,7 @@ impl Proxy {
     pub fn service_deleted(&mut self, key: &ServiceKey) {
         self.services.remove(key);
         self.members.service(key, None);
-        self.dirty.insert(key.clone());
+        self.dirty.insert(Owner::Service(key.clone()));
     }
 
     /// Takes in a slice as it is now.
@@ -155,7 +145,7 @@ impl Proxy {
             self.mentions.entry(mention).or_default().insert(key.clone());
         }
         self.slices.entry(key.clone()).or_default().insert(name.clone(), slice);
-        self.dirty.insert(key.clone());
+        self.dirty.insert(Owner::Service(key.clone()));
         self.slice_services.insert((namespace, name), key);
     }
 
@@ -176,13 +166,13 @@ impl Proxy {
                 }
             }
         }
-        self.dirty.insert(key);
+        self.dirty.insert(Owner::Service(key));
     }
 
     /// Takes in a pod as it is now.
     pub fn pod(&mut self, pod: &Arc<Pod>, now: Timestamp) {
         let Some(uid) = pod.metadata.uid.clone() else { return };
-        self.dirty.extend(self.members.pod(pod));
+        self.dirty.extend(self.members.pod(pod).into_iter().map(Owner::Service));
         if self.departures.observe(pod, now) {
             self.replan_for(&uid);
             if let Some(address) = pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()) {
@@ -200,28 +190,27 @@ impl Proxy {
         if pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) == Some(&self.machine.node) {
             let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_ref()?.parse().ok());
             self.pod_addresses.extend(address.map(|address| (uid.clone(), address)));
-            self.pods.entry(uid.clone()).or_insert_with(|| PodRef {
-                namespace: pod.metadata.namespace.clone().unwrap_or_default(),
-                name: pod.metadata.name.clone().unwrap_or_default(),
-                uid,
-            });
+            let reference = self.pods.entry(uid).or_insert_with(|| PodRef::of(pod));
+            if has_host_ports(pod) {
+                self.dirty.insert(Owner::Pod(reference.clone()));
+            }
         }
     }
 
     /// Takes in that a pod is no longer in the API.
     pub fn pod_deleted(&mut self, namespace: &str, uid: &str) {
-        self.pods.remove(uid);
+        self.dirty.extend(self.pods.remove(uid).map(Owner::Pod));
         self.pod_addresses.remove(uid);
         self.revisions.remove(uid);
-        self.dirty.extend(self.members.pod_deleted(namespace, uid));
+        self.dirty.extend(self.members.pod_deleted(namespace, uid).into_iter().map(Owner::Service));
         if self.departures.deleted(uid) {
             self.replan_for(uid);
         }
     }
 
     fn replan_for(&mut self, mention: &str) {
-        self.dirty.extend(self.mentions.get(mention).into_iter().flatten().cloned());
-        self.dirty.extend(self.members.services_of(mention).cloned());
+        let mentioning = self.mentions.get(mention).into_iter().flatten();
+        self.dirty.extend(mentioning.chain(self.members.services_of(mention)).cloned().map(Owner::Service));
     }
 
     /// Makes the kernel's rules what everything that was taken in asks for, in one transaction. It blocks for some milliseconds.
@@ -229,14 +218,14 @@ impl Proxy {
     /// # Errors
     /// When the kernel refuses. Its rules are unchanged then, and the next call tries the whole again.
     pub fn settle(&mut self, now: Timestamp) -> io::Result<Settled> {
-        while let Some((at, key)) = self.wakes.first().cloned()
+        while let Some((at, owner)) = self.wakes.first().cloned()
             && at <= now
         {
-            self.wakes.remove(&(at, key.clone()));
-            self.dirty.insert(key);
+            self.wakes.remove(&(at, owner.clone()));
+            self.dirty.insert(owner);
         }
-        for key in std::mem::take(&mut self.dirty) {
-            let changes = self.replan(key, now);
+        for owner in std::mem::take(&mut self.dirty) {
+            let changes = self.replan(owner, now);
             self.pending.extend(changes);
         }
         // The holder first: the kernel must not lead to a port that nobody listens on.
@@ -267,32 +256,42 @@ impl Proxy {
         Ok(Settled { unrouted, paused, has_host_changed, wake_at: self.wakes.first().map(|(at, _)| *at) })
     }
 
-    /// Plans one Service anew, and says which of its routes change.
-    fn replan(&mut self, key: ServiceKey, now: Timestamp) -> Vec<(RouteKey, Option<Route>)> {
-        let plan = self.services.get(&key).map(|service| {
-            let written = self.slices.get(&key).into_iter().flat_map(BTreeMap::values);
-            let slices = slices_of(service, &self.members.pods_of(&key), written);
-            let slices: Vec<&EndpointSlice> = slices.iter().map(Arc::as_ref).collect();
-            plan(service, &slices, &self.departures, &self.machine, now)
-        });
-        let plan = plan.unwrap_or_default();
+    fn plan(&self, owner: &Owner, now: Timestamp) -> ProxyPlan {
+        match owner {
+            Owner::Service(key) => {
+                let Some(service) = self.services.get(key) else { return ProxyPlan::default() };
+                let written = self.slices.get(key).into_iter().flat_map(BTreeMap::values);
+                let slices = slices_of(service, &self.members.pods_of(key), written);
+                let slices: Vec<&EndpointSlice> = slices.iter().map(Arc::as_ref).collect();
+                plan(service, &slices, &self.departures, &self.machine, now)
+            }
+            Owner::Pod(pod) => {
+                let pod = self.members.find(pod);
+                pod.map(|pod| plan_host_ports(pod, &self.departures, &self.machine)).unwrap_or_default()
+            }
+        }
+    }
+
+    /// Plans anew what one Service or pod asks for, and says which of its routes change.
+    fn replan(&mut self, owner: Owner, now: Timestamp) -> Vec<(RouteKey, Option<Route>)> {
+        let plan = self.plan(&owner, now);
         if let Some(at) = plan.wake_at {
-            self.wakes.insert((at, key.clone()));
+            self.wakes.insert((at, owner.clone()));
         }
         let old = if plan.routes.is_empty() && plan.publications.is_empty() {
-            self.plans.remove(&key)
+            self.plans.remove(&owner)
         } else {
-            self.plans.insert(key.clone(), plan.clone())
+            self.plans.insert(owner.clone(), plan.clone())
         };
         let old = old.unwrap_or_default();
         self.has_host_changed |= old.publications != plan.publications || old.health != plan.health;
         if let Some(at) = old.wake_at.filter(|_| old.wake_at != plan.wake_at) {
-            self.wakes.remove(&(at, key));
+            self.wakes.remove(&(at, owner));
         }
         changes(old.routes, plan.routes)
     }
 
-    /// Ports of the host that Services ask for, in order of their names.
+    /// Ports of the host that Services ask for, in order of their names, and then those that pods ask for.
     #[must_use]
     pub fn publications(&self) -> Vec<Publication> {
         self.plans.values().flat_map(|plan| plan.publications.iter().cloned()).collect()

@@ -1,7 +1,9 @@
 //! Services, their pods and EndpointSlices in, routes out: who may be sent to, and when a pod that must go is out of every route.
+//! Ports of the node that pods ask for are routes, too.
 
 mod departures;
 mod endpoints;
+mod host_ports;
 mod members;
 mod service;
 
@@ -11,11 +13,15 @@ use std::{
     net::Ipv4Addr,
 };
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::owner;
 
 pub use departures::{Acknowledged, Departure, Departures};
+pub use host_ports::{has_host_ports, plan_host_ports};
 pub use members::slices_of;
-pub use service::{Machine, ServicePlan, plan};
+pub use service::{Machine, plan};
 
 /// How long a terminating endpoint may go on serving when its Service has no ready one.
 ///
@@ -58,7 +64,7 @@ impl fmt::Display for Transport {
 /// An address that clients send to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Frontend {
-    /// A ClusterIP, or the machine's own address.
+    /// A ClusterIP, or an address of the machine's own.
     pub address: Ipv4Addr,
     /// Transport.
     pub transport: Transport,
@@ -92,6 +98,59 @@ impl fmt::Display for ServiceKey {
     }
 }
 
+/// A pod as the API names it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodRef {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Uid: the name may be another pod's by now.
+    pub uid: String,
+}
+
+impl PodRef {
+    /// What names this pod.
+    #[must_use]
+    pub fn of(pod: &Pod) -> Self {
+        let meta = &pod.metadata;
+        let namespace = meta.namespace.clone().unwrap_or_default();
+        Self { namespace, name: owner::name(meta).to_owned(), uid: owner::uid(meta).to_owned() }
+    }
+}
+
+/// For whom something of the machine's is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Owner {
+    /// A Service.
+    Service(ServiceKey),
+    /// A pod with ports of the node.
+    Pod(PodRef),
+}
+
+impl fmt::Display for Owner {
+    /// As a person would name it: `Service shop/web`, `Pod shop/web-0`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(service) => write!(formatter, "Service {service}"),
+            Self::Pod(PodRef { namespace, name, .. }) => write!(formatter, "Pod {namespace}/{name}"),
+        }
+    }
+}
+
+/// What a Service, or a pod with ports of the node, asks of the machine.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct ProxyPlan {
+    /// By port, in order.
+    pub routes: Vec<Route>,
+    /// Ports of the host, in order.
+    pub publications: Vec<Publication>,
+    /// For a load balancer that keeps traffic on its node.
+    pub health: Option<Health>,
+    /// When the plan changes by itself.
+    pub wake_at: Option<Timestamp>,
+}
+
 /// Which clients a route is for; it matters only where `internalTrafficPolicy` and `externalTrafficPolicy` differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
@@ -104,9 +163,9 @@ pub enum Scope {
 /// What tells routes apart, over all changes of their contents.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouteKey {
-    /// The Service.
-    pub service: ServiceKey,
-    /// Name of the Service port; empty for the only one.
+    /// Whose it is.
+    pub owner: Owner,
+    /// Name of the Service port, empty for the only one; or address and port of the node, such as `0.0.0.0:80`.
     pub port_name: String,
     /// Transport.
     pub transport: Transport,
@@ -115,9 +174,14 @@ pub struct RouteKey {
 }
 
 impl fmt::Display for RouteKey {
-    /// As it names the kernel's chain: `shop/web/tcp/http`, `shop/web/tcp/http/external`.
+    /// As it names the kernel's chain: `shop/web/tcp/http`, `shop/web/tcp/http/external`; and `pod/UID/tcp/0.0.0.0:80`, since a chain's
+    /// name is shorter than a pod's may be. No Service has such a one: there is no colon in the name of a port.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}/{}", self.service, self.transport, self.port_name)?;
+        match &self.owner {
+            Owner::Service(service) => write!(formatter, "{service}")?,
+            Owner::Pod(pod) => write!(formatter, "pod/{}", pod.uid)?,
+        }
+        write!(formatter, "/{}/{}", self.transport, self.port_name)?;
         match self.scope {
             Scope::Internal => Ok(()),
             Scope::External => formatter.write_str("/external"),
@@ -125,7 +189,7 @@ impl fmt::Display for RouteKey {
     }
 }
 
-/// One Service port: from its frontends to any of its backends, each new connection to a random one.
+/// One port of a Service or of the node: from its frontends to any of its backends, each new connection to a random one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// Identity.
@@ -160,13 +224,15 @@ pub struct Health {
     pub local_endpoints: usize,
 }
 
-/// A port that the host is to have open for a Service.
+/// A port that the host is to have open for a Service or a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {
-    /// The Service that asks for it.
-    pub service: ServiceKey,
+    /// Who asks for it.
+    pub owner: Owner,
     /// Port on the host.
     pub host_port: u16,
+    /// Only the host itself is to reach it, whatever its address for others is.
+    pub is_local: bool,
     /// Where in the machine it leads.
     pub target: Frontend,
 }

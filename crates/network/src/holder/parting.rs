@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// The device; no pod's link has such a name.
-const DEVICE: &str = "wl-parting";
+pub(crate) const DEVICE: &str = "wl-parting";
 /// Where its route is, and nothing else.
 const TABLE: u32 = 100;
 /// Name of the table of packet filter rules.

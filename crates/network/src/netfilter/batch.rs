@@ -57,6 +57,7 @@ pub(crate) struct Chain<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Verdict<'a> {
     Accept,
+    Drop,
     /// On with that chain, never back.
     Goto(&'a str),
 }

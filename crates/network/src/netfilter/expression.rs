@@ -42,6 +42,10 @@ pub(crate) enum Expression<'a> {
     Mark(u32),
     /// Loads the number of the device that the packet came in by.
     LoadDevice(u32),
+    /// Loads its name, into four registers.
+    LoadDeviceName(u32),
+    /// Loads the number of the device that the packet is to leave by.
+    LoadWayOut(u32),
     /// Loads a random number below the second.
     Random(u32, u32),
     /// Puts bytes, at most sixteen, into registers from this one on.
@@ -76,7 +80,11 @@ impl Expression<'_> {
     /// Appends the expression to a rule's list.
     pub(super) fn write(&self, rule: &mut Attributes) {
         let name = match self {
-            Self::Load(Field::Transport, _) | Self::Mark(_) | Self::LoadDevice(_) => "meta",
+            Self::Load(Field::Transport, _)
+            | Self::Mark(_)
+            | Self::LoadDevice(_)
+            | Self::LoadDeviceName(_)
+            | Self::LoadWayOut(_) => "meta",
             Self::Load(..) => "payload",
             Self::LoadConnectionStatus(_) => "ct",
             Self::Random(..) => "numgen",
@@ -111,6 +119,14 @@ impl Expression<'_> {
             // NFT_META_IIF.
             Self::LoadDevice(to) => {
                 data.put_u32(1, register(to)).put_u32(2, 4);
+            }
+            // NFT_META_IIFNAME.
+            Self::LoadDeviceName(to) => {
+                data.put_u32(1, register(to)).put_u32(2, 6);
+            }
+            // NFT_META_OIF.
+            Self::LoadWayOut(to) => {
+                data.put_u32(1, register(to)).put_u32(2, 5);
             }
             // NFTA_CT_DREG, NFTA_CT_KEY: NFT_CT_STATUS.
             Self::LoadConnectionStatus(to) => {
@@ -182,12 +198,16 @@ fn lookup(data: &mut Attributes, set: &str, key: u32, value: Option<u32>) {
 }
 
 pub(super) fn write_verdict(data: &mut Attributes, verdict: Verdict<'_>) {
+    const DROP: u32 = 0;
     const ACCEPT: u32 = 1;
     /// `NFT_GOTO`, −4 in two's complement.
     const GOTO: u32 = 0xffff_fffc;
     data.nest(DATA_VERDICT, |data| match verdict {
         Verdict::Accept => {
             data.put_u32(1, ACCEPT);
+        }
+        Verdict::Drop => {
+            data.put_u32(1, DROP);
         }
         Verdict::Goto(chain) => {
             data.put_u32(1, GOTO).put_text(2, chain);

@@ -14,6 +14,8 @@ const SETTINGS: &[(&str, &str)] = &[
     // Two pods are never on one wire: telling one to send to the other directly would be wrong.
     ("ipv4/conf/all/send_redirects", "0"),
     ("ipv4/conf/default/send_redirects", "0"),
+    // Ports of the node answer on 127.0.0.1, too, and what is sent there goes on to a pod.
+    ("ipv4/conf/all/route_localnet", "1"),
     // Every relayed connection leaves from the machine's one address: 64,511 ports to each Service instead of 28,232,
     // and a port is free again before its minute in TIME_WAIT is over.
     ("ipv4/ip_local_port_range", "1024 65535"),

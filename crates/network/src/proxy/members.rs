@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use windlass_api::selector::Selector;
 use windlass_planner::{
     endpoints::{selector, shown},
-    proxy::ServiceKey,
+    proxy::{PodRef, ServiceKey},
 };
 
 /// A namespace, and one label of it: what a selector is found by before it is compared in full.
@@ -89,6 +89,11 @@ impl Members {
             }
         }
         services
+    }
+
+    /// A pod, as it is now.
+    pub(super) fn find(&self, PodRef { namespace, uid, .. }: &PodRef) -> Option<&Arc<Pod>> {
+        self.pods.get(&(namespace.clone(), uid.clone()))
     }
 
     /// The pods behind a Service.

@@ -1,13 +1,13 @@
-//! Ports of the host for node ports and load balancers, opened by the holder.
+//! Ports of the host for node ports, load balancers and host ports of pods, opened by the holder.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{ObjectReference, Service};
 use kube::{
     Api, Client, Resource,
     api::{Patch, PatchParams},
@@ -16,7 +16,7 @@ use kube::{
 use serde_json::json;
 use tokio::sync::watch;
 use tracing::{info, warn};
-use windlass_planner::proxy::{Frontend, Publication, ServiceKey, Transport};
+use windlass_planner::proxy::{Frontend, Owner, PodRef, Publication, Transport};
 
 use crate::{
     Holder,
@@ -26,11 +26,33 @@ use crate::{
 /// How soon a port that somebody else has is asked for again.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// A port that a Service asks for, and the Service.
+/// A port that a Service or a pod asks for, and the Service.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
     pub(super) publication: Publication,
-    pub(super) service: Arc<Service>,
+    pub(super) service: Option<Arc<Service>>,
+}
+
+impl Wanted {
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let services = [self, other].map(|wanted| wanted.service.as_ref().map(Arc::as_ptr));
+        self.publication == other.publication && services[0] == services[1]
+    }
+
+    /// Whom an Event about it regards.
+    fn regarding(&self) -> ObjectReference {
+        let Owner::Pod(PodRef { namespace, name, uid }) = &self.publication.owner else {
+            return self.service.as_ref().map(|service| service.object_ref(&())).unwrap_or_default();
+        };
+        ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Pod".to_owned()),
+            namespace: Some(namespace.clone()),
+            name: Some(name.clone()),
+            uid: Some(uid.clone()),
+            ..ObjectReference::default()
+        }
+    }
 }
 
 /// Keeps the holder's ports as the last of `wanted` says, until its sender is gone.
@@ -54,9 +76,10 @@ pub(super) async fn publish(client: Client, holder: Holder, address: IpAddr, mut
     }
 }
 
-type Port = (Protocol, u16);
+/// Transport, and address and port on the host.
+type Port = (Protocol, SocketAddr);
 
-/// A port that a Service does not get.
+/// A port that is not given to who asks for it.
 struct Refused<'a> {
     port: Port,
     wanted: &'a Wanted,
@@ -68,21 +91,25 @@ struct Publisher {
     recorder: Recorder,
     holder: Holder,
     address: IpAddr,
-    /// Which Service has which port: it keeps it when another asks for the same.
-    owners: BTreeMap<Port, String>,
+    /// Who has which port, and keeps it when another asks for the same.
+    owners: BTreeMap<Port, Owner>,
     /// What was said last about ports that could not be had: it is not said again.
-    reported: BTreeMap<(Port, String), String>,
+    reported: BTreeMap<(Port, Owner), String>,
 }
 
 impl Publisher {
     /// True when everything that is wanted is open, and said.
     async fn publish(&mut self, wanted: &[Wanted]) -> bool {
         let (granted, mut refused) = self.grant(wanted);
-        let ports = granted.iter().map(|(&port, wanted)| self.published(port, wanted.publication.target)).collect();
+        let published = |(&(protocol, listen), wanted): (&Port, &&Wanted)| {
+            let Frontend { address, port, .. } = wanted.publication.target;
+            PublishedPort { protocol, listen, target: SocketAddr::from((address, port)) }
+        };
+        let ports = granted.iter().map(published).collect();
         match self.holder.publish(ports).await {
             Ok(failures) => {
                 for PublishFailure { protocol, listen, reason } in failures {
-                    let port = (protocol, listen.port());
+                    let port = (protocol, listen);
                     if let Some(&wanted) = granted.get(&port) {
                         refused.push(Refused { port, wanted, reason });
                     }
@@ -93,9 +120,10 @@ impl Publisher {
                 return false;
             }
         }
-        let unreachable: BTreeSet<&ServiceKey> = refused.iter().map(|refused| &refused.wanted.publication.service).collect();
-        let reachable = wanted.iter().filter(|wanted| !unreachable.contains(&wanted.publication.service));
-        let reachable: BTreeMap<_, _> = reachable.map(|wanted| (&wanted.publication.service, &wanted.service)).collect();
+        let unreachable: BTreeSet<&Owner> = refused.iter().map(|refused| &refused.wanted.publication.owner).collect();
+        let reachable = wanted.iter().filter(|wanted| !unreachable.contains(&wanted.publication.owner));
+        let reachable: BTreeMap<_, _> =
+            reachable.filter_map(|wanted| Some((&wanted.publication.owner, wanted.service.as_ref()?))).collect();
         let mut settled = refused.is_empty();
         for service in reachable.values() {
             settled &= self.say_where(service).await;
@@ -104,43 +132,42 @@ impl Publisher {
         settled
     }
 
-    /// One Service a port: whoever has it, else the first by name. The others are told.
+    /// One Service or pod a port: whoever has it, else the first by name, Services before pods. The others are told.
     fn grant<'a>(&mut self, wanted: &'a [Wanted]) -> (BTreeMap<Port, &'a Wanted>, Vec<Refused<'a>>) {
-        let port = |wanted: &Wanted| (protocol(wanted.publication.target), wanted.publication.host_port);
-        let owner = |wanted: &Wanted| wanted.publication.service.to_string();
         let mut granted: BTreeMap<Port, &Wanted> = BTreeMap::new();
-        for wanted in wanted.iter().filter(|wanted| self.owners.get(&port(wanted)) == Some(&owner(wanted))) {
-            granted.insert(port(wanted), wanted);
+        for wanted in wanted.iter().filter(|wanted| self.owners.get(&self.port(wanted)) == Some(&wanted.publication.owner)) {
+            granted.entry(self.port(wanted)).or_insert(wanted);
         }
         let mut refused = Vec::new();
         for wanted in wanted {
-            let winner = *granted.entry(port(wanted)).or_insert(wanted);
-            if winner.publication.service != wanted.publication.service {
-                let reason = format!("Service {} has it", winner.publication.service);
-                refused.push(Refused { port: port(wanted), wanted, reason });
+            let port = self.port(wanted);
+            let winner = *granted.entry(port).or_insert(wanted);
+            if winner.publication.owner != wanted.publication.owner {
+                refused.push(Refused { port, wanted, reason: format!("{} has it", winner.publication.owner) });
             }
         }
-        self.owners = granted.iter().map(|(&port, wanted)| (port, owner(wanted))).collect();
+        self.owners = granted.iter().map(|(&port, wanted)| (port, wanted.publication.owner.clone())).collect();
         (granted, refused)
     }
 
-    fn published(&self, (protocol, port): Port, target: Frontend) -> PublishedPort {
-        let target = SocketAddr::from((target.address, target.port));
-        PublishedPort { protocol, listen: SocketAddr::new(self.address, port), target }
+    fn port(&self, Wanted { publication, .. }: &Wanted) -> Port {
+        let address = if publication.is_local { Ipv4Addr::LOCALHOST.into() } else { self.address };
+        (protocol(publication.target), SocketAddr::new(address, publication.host_port))
     }
 
     async fn report(&mut self, refused: &[Refused<'_>]) {
         let mut reported = BTreeMap::new();
-        for Refused { port: (protocol, port), wanted, reason } in refused {
-            let service = &wanted.publication.service;
-            let key = ((*protocol, *port), service.to_string());
+        for Refused { port: (protocol, listen), wanted, reason } in refused {
+            let owner = &wanted.publication.owner;
+            let key = ((*protocol, *listen), owner.clone());
             if self.reported.get(&key) != Some(reason) {
                 let transport = wanted.publication.target.transport.to_string().to_uppercase();
                 let note = format!(
-                    "port {port}/{transport} of the host can't be opened on {}: {reason}; free it, or choose another port",
-                    self.address
+                    "port {}/{transport} of the host can't be opened on {}: {reason}; free it, or choose another port",
+                    listen.port(),
+                    listen.ip()
                 );
-                warn!(%service, "{note}");
+                warn!(%owner, "{note}");
                 let event = Event {
                     type_: EventType::Warning,
                     reason: "PortNotPublished".to_owned(),
@@ -148,14 +175,14 @@ impl Publisher {
                     action: "Publish".to_owned(),
                     secondary: None,
                 };
-                if let Err(error) = self.recorder.publish(&event, &wanted.service.object_ref(&())).await {
-                    warn!(%service, %error, "an event could not be written");
+                if let Err(error) = self.recorder.publish(&event, &wanted.regarding()).await {
+                    warn!(%owner, %error, "an event could not be written");
                 }
             }
             reported.insert(key, reason.clone());
         }
-        for ((_, port), service) in self.reported.keys().filter(|key| !reported.contains_key(*key)) {
-            info!(%service, port, "a port of the host is open, or no longer wanted");
+        for ((_, listen), owner) in self.reported.keys().filter(|key| !reported.contains_key(*key)) {
+            info!(%owner, port = listen.port(), "a port of the host is open, or no longer wanted");
         }
         self.reported = reported;
     }

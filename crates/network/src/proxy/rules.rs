@@ -121,7 +121,7 @@ impl Rules {
         }
         route.frontends.retain(|frontend| match self.owners.get(frontend) {
             Some(owner) => {
-                warn!(?frontend, %owner, route = %route.key, "two Services have the same address and port; the first keeps it");
+                warn!(?frontend, %owner, route = %route.key, "two have the same address and port; the first keeps it");
                 false
             }
             None => true,

@@ -8,7 +8,7 @@ use kube::Client;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
-use windlass_planner::proxy::{Health, ServiceKey};
+use windlass_planner::proxy::{Health, Owner, ServiceKey};
 
 use super::{
     Proxy, Routed, Settled,
@@ -205,13 +205,15 @@ impl Routing {
         let health = proxy.health();
         self.health.send_if_modified(|current| std::mem::replace(current, health.clone()) != health);
         let wanted = proxy.publications().into_iter().filter_map(|publication| {
-            let service = proxy.find_service(&publication.service)?.clone();
+            let service = match &publication.owner {
+                Owner::Service(key) => Some(proxy.find_service(key)?.clone()),
+                Owner::Pod(_) => None,
+            };
             Some(Wanted { publication, service })
         });
         let wanted: Vec<_> = wanted.collect();
         self.wanted.send_if_modified(|current| {
-            let same = |(a, b): (&Wanted, &Wanted)| a.publication == b.publication && Arc::ptr_eq(&a.service, &b.service);
-            let changed = current.len() != wanted.len() || !current.iter().zip(&wanted).all(same);
+            let changed = current.len() != wanted.len() || !current.iter().zip(&wanted).all(|(a, b)| a.is_same(b));
             if changed {
                 *current = wanted;
             }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Answers every datagram with a name.
-fn serve(pod: &Pod, name: &'static str) {
+pub(crate) fn serve(pod: &Pod, name: &'static str) {
     let socket = pod.namespace.run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 8080)).unwrap());
     std::thread::spawn(move || {
         let mut datagram = [0; 64];
@@ -26,13 +26,13 @@ fn serve(pod: &Pod, name: &'static str) {
 }
 
 /// A socket that gives up.
-fn client() -> UdpSocket {
+pub(crate) fn client() -> UdpSocket {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     socket
 }
 
-fn ask(socket: &UdpSocket, address: SocketAddr) -> String {
+pub(crate) fn ask(socket: &UdpSocket, address: SocketAddr) -> String {
     socket.send_to(b"?", address).unwrap();
     let mut datagram = [0; 64];
     let (length, from) = socket.recv_from(&mut datagram).unwrap();

@@ -8,6 +8,7 @@ mod api;
 mod datagrams;
 mod forms;
 mod holder;
+mod host_ports;
 mod http;
 mod kept;
 mod names;

@@ -80,7 +80,7 @@ fn pod(uid: &str, terminating: bool) -> Value {
 }
 
 /// Asks a port of the host, waiting until it is open.
-async fn ask_host(port: u16) -> String {
+pub(crate) async fn ask_host(port: u16) -> String {
     let address = SocketAddr::from((HOST, port));
     tokio::task::spawn_blocking(move || {
         loop {

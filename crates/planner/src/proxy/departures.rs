@@ -164,7 +164,7 @@ fn unrouted(pod: &Pod) -> Option<bool> {
 }
 
 /// The address that is this pod's alone: not the machine's, and not one that a finished pod has given back.
-fn own_address(pod: &Pod) -> Option<Ipv4Addr> {
+pub(super) fn own_address(pod: &Pod) -> Option<Ipv4Addr> {
     let status = pod.status.as_ref()?;
     let host_network = pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or(false);
     if host_network || matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {

@@ -15,7 +15,7 @@ use windlass_api::names::ANNOTATION_SPLIT;
 use crate::endpoints::LABEL_HEADLESS;
 
 use super::{
-    Departures, Frontend, Health, HttpRoute, Publication, Route, RouteKey, Scope, ServiceKey, Transport,
+    Departures, Frontend, Health, HttpRoute, Owner, ProxyPlan, Publication, Route, RouteKey, Scope, ServiceKey, Transport,
     endpoints::{Selection, select},
 };
 
@@ -35,19 +35,6 @@ pub struct Machine {
     pub dns: Ipv4Addr,
 }
 
-/// What one Service asks of the machine.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct ServicePlan {
-    /// By Service port, in order.
-    pub routes: Vec<Route>,
-    /// Ports of the host, in order.
-    pub publications: Vec<Publication>,
-    /// For a load balancer that keeps traffic on its node.
-    pub health: Option<Health>,
-    /// When the plan changes by itself.
-    pub wake_at: Option<Timestamp>,
-}
-
 /// Plans one Service from all slices that carry its name.
 #[must_use]
 pub fn plan(
@@ -56,8 +43,8 @@ pub fn plan(
     departures: &Departures,
     machine: &Machine,
     now: Timestamp,
-) -> ServicePlan {
-    let mut plan = ServicePlan::default();
+) -> ProxyPlan {
+    let mut plan = ProxyPlan::default();
     let Some(spec) = service.spec.as_ref().filter(|_| is_ours(&service.metadata)) else { return plan };
     // ExternalName is for DNS alone.
     if spec.type_.as_deref() == Some("ExternalName") {
@@ -101,7 +88,7 @@ fn health(service: &ServiceKey, spec: &ServiceSpec, routes: &[Route]) -> Option<
 }
 
 fn plan_port(
-    plan: &mut ServicePlan,
+    plan: &mut ProxyPlan,
     service: &ServiceKey,
     spec: &ServiceSpec,
     port: &ServicePort,
@@ -128,7 +115,8 @@ fn plan_port(
         }
         let Selection { backends, until } = select(only_node);
         plan.wake_at = [plan.wake_at, until].into_iter().flatten().min();
-        let key = RouteKey { service: service.clone(), port_name: port.name.clone().unwrap_or_default(), transport, scope };
+        let owner = Owner::Service(service.clone());
+        let key = RouteKey { owner, port_name: port.name.clone().unwrap_or_default(), transport, scope };
         plan.routes.push(Route { key, frontends, backends, affinity_seconds: affinity(spec), http: None });
     }
 }
@@ -165,7 +153,7 @@ fn node_port(spec: &ServiceSpec, port: &ServicePort, transport: Transport, addre
 /// Node ports lead to themselves inside the machine, so that the external policy holds; a load balancer's port leads
 /// to the node port, or without one to the ClusterIP. One of a class is somebody else's load balancer.
 fn publish(
-    plan: &mut ServicePlan,
+    plan: &mut ProxyPlan,
     service: &ServiceKey,
     spec: &ServiceSpec,
     port: &ServicePort,
@@ -173,7 +161,7 @@ fn publish(
     cluster: Option<Frontend>,
 ) {
     let mut publish = |host_port, target| {
-        plan.publications.push(Publication { service: service.clone(), host_port, target });
+        plan.publications.push(Publication { owner: Owner::Service(service.clone()), host_port, is_local: false, target });
     };
     if let Some(target) = node_port {
         publish(target.port, target);

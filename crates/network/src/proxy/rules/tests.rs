@@ -4,7 +4,7 @@ use std::process::Command;
 
 use expect_test::{Expect, expect};
 use nix::sched::{CloneFlags, unshare};
-use windlass_planner::proxy::{Scope, ServiceKey};
+use windlass_planner::proxy::{Owner, Scope, ServiceKey};
 
 use super::*;
 
@@ -25,7 +25,8 @@ pub(super) fn in_namespace(test: impl FnOnce(Rules) + Send + 'static) {
 
 fn route(name: &str, transport: Transport, frontend: &str, backends: &[u8], affinity_seconds: Option<u32>) -> Change {
     let service = ServiceKey { namespace: "shop".to_owned(), name: name.to_owned() };
-    let key = RouteKey { service, port_name: "main".to_owned(), transport, scope: Scope::Internal };
+    let owner = Owner::Service(service);
+    let key = RouteKey { owner, port_name: "main".to_owned(), transport, scope: Scope::Internal };
     let (address, port) = frontend.split_once(':').unwrap();
     let frontend = Frontend { address: address.parse().unwrap(), transport, port: port.parse().unwrap() };
     let backend =
@@ -84,58 +85,6 @@ pub(super) fn sorted(listing: &str) -> Vec<String> {
     let mut blocks: Vec<_> = listing.trim_end().trim_end_matches('}').split("\n\n").map(words).collect();
     blocks.sort_unstable();
     blocks
-}
-
-#[test]
-fn the_rules_of_an_empty_machine() {
-    in_namespace(|mut rules| {
-        assert!(rules.lead_to("anything"));
-        rules.commit(Vec::new()).unwrap();
-        assert!(!rules.lead_to("anything"));
-        expect![[r#"
-            table ip windlass {
-              map services {
-                type ipv4_addr . inet_proto . inet_service : verdict
-              }
-
-              set hairpin {
-                type ipv4_addr . ipv4_addr
-              }
-
-              chain prerouting {
-                type nat hook prerouting priority dstnat; policy accept;
-                ip daddr . meta l4proto . th dport vmap @services
-                meta l4proto tcp ip saddr 10.244.0.0/24 ip daddr != 10.244.0.0/24 ip daddr != 10.96.0.0/12 dnat to 10.244.0.1:40000
-                meta l4proto udp ip saddr 10.244.0.0/24 ip daddr != 10.244.0.0/24 ip daddr != 10.96.0.0/12 dnat to 10.244.0.1:40001
-              }
-
-              chain output {
-                type nat hook output priority -100; policy accept;
-                ip daddr . meta l4proto . th dport vmap @services
-              }
-
-              chain input {
-                type filter hook input priority filter; policy accept;
-                ip daddr 10.96.0.10 th dport 53 accept
-                ip daddr 10.96.0.0/12 reject with tcp reset
-                ip daddr 10.96.0.0/12 reject
-              }
-
-              chain output-refused {
-                type filter hook output priority filter; policy accept;
-                ip daddr 10.96.0.10 th dport 53 accept
-                ip daddr 10.96.0.0/12 reject with tcp reset
-                ip daddr 10.96.0.0/12 reject
-              }
-
-              chain postrouting {
-                type nat hook postrouting priority srcnat; policy accept;
-                ct status dnat ip saddr . ip daddr @hairpin masquerade
-              }
-            }
-        "#]]
-        .assert_eq(&listing());
-    });
 }
 
 #[test]
