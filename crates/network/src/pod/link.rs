@@ -11,10 +11,13 @@ use futures::TryStreamExt;
 use rtnetlink::{
     Error, Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
     packet_route::{
+        IpProtocol,
         link::{InfoData, InfoVeth},
         route::{RouteScope, RouteType},
+        rule::{RuleAction, RuleAttribute},
     },
 };
+use tracing::warn;
 
 use crate::Addresses;
 
@@ -24,6 +27,10 @@ const POD_LINK: &str = "eth0";
 const LOOPBACK: u32 = 1;
 /// What Ethernet carries: a pod's packets may leave the machine.
 const MTU: u32 = 1500;
+/// Table of the route that the machine's own packets to the outside take, and of nobody else's; and priority of the rule that leads to
+/// it, behind the kernel's own.
+const OUTWARD_TABLE: u32 = 101;
+const OUTWARD_PRIORITY: u32 = 32_800;
 
 /// Loopback, the machine's own address, and routes for what belongs to nobody. Applied again it changes nothing.
 pub(super) async fn prepare_machine(netlink: &Handle, addresses: &Addresses) -> io::Result<()> {
@@ -45,7 +52,34 @@ pub(super) async fn prepare_machine(netlink: &Handle, addresses: &Addresses) -> 
         .output_interface(LOOPBACK)
         .pref_source(machine)
         .build();
-    netlink.route().add(services).replace().execute().await.map_err(io_error)
+    netlink.route().add(services).replace().execute().await.map_err(io_error)?;
+    if let Err(error) = prepare_outward(netlink, machine).await {
+        warn!(%error, "pods in the network of the machine itself don't reach the outside");
+    }
+    Ok(())
+}
+
+/// Lets the machine itself send to the outside, over TCP and UDP: the way starts at the loopback device, and rules of the packet filter
+/// lead on from there. Packets of pods don't take it.
+async fn prepare_outward(netlink: &Handle, machine: Ipv4Addr) -> io::Result<()> {
+    let route = RouteMessageBuilder::<Ipv4Addr>::new()
+        .table_id(OUTWARD_TABLE)
+        .output_interface(LOOPBACK)
+        .scope(RouteScope::Link)
+        .pref_source(machine)
+        .build();
+    netlink.route().add(route).replace().execute().await.map_err(io_error)?;
+    for protocol in [IpProtocol::Tcp, IpProtocol::Udp] {
+        // What comes in by the loopback device is what is sent from here.
+        let rule = netlink.rule().add().v4().input_interface("lo".to_owned()).action(RuleAction::ToTable);
+        let mut rule = rule.table_id(OUTWARD_TABLE).priority(OUTWARD_PRIORITY);
+        rule.message_mut().attributes.push(RuleAttribute::IpProtocol(protocol));
+        match rule.execute().await.map_err(io_error) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            result => result?,
+        }
+    }
+    Ok(())
 }
 
 /// Connects a pod's namespace. Applied again it changes nothing, and brings to its end what was cut off in the middle: whoever made a

@@ -165,3 +165,20 @@ fn datagrams_of_pods_reach_the_outside_and_come_back() {
         });
     });
 }
+
+#[test]
+fn datagrams_of_the_machine_itself_reach_the_outside_and_come_back() {
+    on_own_host(async {
+        run("ip", &["address", "add", "192.0.2.7/32", "dev", "lo"]);
+        let server = UdpSocket::bind((Ipv4Addr::new(192, 0, 2, 7), 0)).unwrap();
+        let address = server.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (_, from) = server.recv_from(&mut [0; 64]).unwrap();
+            server.send_to(from.ip().to_string().as_bytes(), from).unwrap();
+        });
+        let world = World::new().await;
+        proxy(&world).await.settle(START).unwrap();
+        let asked = world.machine.run(move || async move { ask(&client(), address) });
+        assert_eq!(asked.await.unwrap(), "192.0.2.7");
+    });
+}

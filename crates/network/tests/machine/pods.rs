@@ -34,7 +34,10 @@ fn attaching_again_changes_nothing() {
         let pod = world.pod("a").await;
         pod.serve(80, "a");
         let _open = world.network.connect((pod.address, 80).into()).await.unwrap();
+        let rules = || world.machine.call(|| Ok(run("ip", &["rule"])));
+        let before = rules().await.unwrap();
         let restarted = PodNetwork::prepare(&world.machine, Addresses::default(), world.data_dir.path()).await.unwrap();
+        assert_eq!(rules().await.unwrap(), before);
         assert_eq!(restarted.attach("a", &pod.namespace.path).await.unwrap(), [pod.address]);
         assert_eq!(restarted.connections(&pod.namespace.path).await.unwrap(), 1);
         assert_eq!(restarted.attached().await, [("a".to_owned(), pod.address)]);

@@ -3,7 +3,8 @@
 use std::{
     collections::BTreeSet,
     io::{ErrorKind, Read, Write},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -14,7 +15,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use windlass_network::{Addresses, proxy::Proxy};
 
-use crate::world::{Pod, World, on_own_host, run};
+use crate::world::{Pod, World, ask, on_own_host, run};
 
 pub(crate) const CLUSTER_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 5);
 pub(crate) const START: Timestamp = Timestamp::UNIX_EPOCH;
@@ -220,6 +221,47 @@ fn pods_reach_the_outside_from_the_host() {
         // The port itself leads nowhere.
         let port = world.holder.status().unwrap().egress_port.unwrap();
         assert!(pod.ask((Ipv4Addr::new(10, 244, 0, 1), port)).is_err());
+    });
+}
+
+#[test]
+fn the_machine_itself_reaches_the_outside_and_external_addresses_of_services() {
+    on_own_host(async {
+        const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
+        run("ip", &["address", "add", "192.0.2.7/32", "dev", "lo"]);
+        let listener = TcpListener::bind((OUTSIDE, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let world = World::new().await;
+        let mut proxy = proxy(&world).await;
+        let pod = world.pod("a").await;
+        pod.serve(8080, "a");
+        service(&mut proxy, &json!({ "ports": [{ "port": 80 }], "externalIPs": ["203.0.113.5"] }));
+        endpoints(&mut proxy, &[("a", &pod)]);
+        proxy.settle(START).unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, from) = listener.accept().unwrap();
+            stream.read_exact(&mut [0]).unwrap();
+            stream.write_all(from.ip().to_string().as_bytes()).unwrap();
+        });
+        let ask_within = |address: SocketAddr| {
+            let stream = world.network.connect(address);
+            async {
+                let stream = stream.await?.into_std()?;
+                stream.set_nonblocking(false)?;
+                tokio::task::spawn_blocking(|| ask(stream)).await.unwrap()
+            }
+        };
+        assert_eq!(ask_within(address).await.unwrap(), "192.0.2.7");
+        server.join().unwrap();
+        assert_eq!(ask_within((Ipv4Addr::new(203, 0, 113, 5), 80).into()).await.unwrap(), "a");
+        // The port that leads there leads nowhere itself.
+        let port = world.holder.status().unwrap().egress_port.unwrap();
+        assert!(ask_within((Ipv4Addr::new(10, 244, 0, 1), port).into()).await.is_err());
+        // Packets of pods find no such way: what the rules don't lead would go round in the machine.
+        let (from, link) = (pod.address.to_string(), format!("wl{:08x}", pod.address.to_bits()));
+        let get = move || Command::new("ip").args(["route", "get", "192.0.2.7", "from", &from, "iif", &link]).output();
+        let found = world.machine.call(get).await.unwrap();
+        assert!(String::from_utf8_lossy(&found.stderr).contains("Network is unreachable"), "{found:?}");
     });
 }
 

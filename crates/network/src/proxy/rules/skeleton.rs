@@ -4,7 +4,7 @@ use windlass_planner::proxy::Transport;
 
 use super::{HAIRPIN, SERVICES, number};
 use crate::{
-    Addresses,
+    Addresses, Cidr,
     holder::PARTING_DEVICE,
     netfilter::{Batch, Chain, Expression, Field, Hook, NamedSet, SetType, TRANSLATED, Verdict, address_and_port},
 };
@@ -84,33 +84,33 @@ fn device_name(name: &str) -> [u8; 16] {
     bytes
 }
 
+/// What pods send to neither pods nor Services, and the machine itself to nobody in it: by the loopback device, as it has no other way.
+fn write_egress(batch: &mut Batch<'_>, addresses: &Addresses, transport: Transport, port: u16) {
+    let (transport, target) = ([number(transport)], address_and_port(addresses.machine(), port));
+    let is_transport = [Expression::Load(Field::Transport, 0), Expression::Equal(0, &transport)];
+    let lead = [Expression::Set(0, &target[..4]), Expression::Set(1, &target[4..6]), Expression::Dnat { address: 0, port: 1 }];
+    let inside = [range(addresses.pods), range(addresses.services), LOOPBACK];
+    let from_pods = is_in(Field::Source, &inside[0]);
+    let from_machine = [Expression::LoadWayOut(0), Expression::Equal(0, &LOOPBACK_DEVICE)];
+    batch.add_rule("prerouting", &[&is_transport[..], &from_pods, &is_outside(&inside[..2]), &lead].concat());
+    batch.add_rule("output", &[&is_transport[..], &from_machine, &is_outside(&inside), &lead].concat());
+}
+
+fn range(addresses: Cidr) -> Range {
+    (addresses.mask().octets(), addresses.base().octets())
+}
+
 fn is_in<'a>(field: Field, (mask, base): &'a Range) -> [Expression<'a>; 3] {
     [Expression::Load(field, 0), Expression::Mask(0, *mask), Expression::Equal(0, base)]
 }
 
-/// What pods send to neither pods nor Services.
-fn write_egress(batch: &mut Batch<'_>, addresses: &Addresses, transport: Transport, port: u16) {
-    let target = address_and_port(addresses.machine(), port);
-    let (pods, services) = (addresses.pods, addresses.services);
-    batch.add_rule(
-        "prerouting",
-        &[
-            Expression::Load(Field::Transport, 0),
-            Expression::Equal(0, &[number(transport)]),
-            Expression::Load(Field::Source, 0),
-            Expression::Mask(0, pods.mask().octets()),
-            Expression::Equal(0, &pods.base().octets()),
-            Expression::Load(Field::Destination, 0),
-            Expression::Mask(0, pods.mask().octets()),
-            Expression::NotEqual(0, &pods.base().octets()),
-            Expression::Load(Field::Destination, 0),
-            Expression::Mask(0, services.mask().octets()),
-            Expression::NotEqual(0, &services.base().octets()),
-            Expression::Set(0, &target[..4]),
-            Expression::Set(1, &target[4..6]),
-            Expression::Dnat { address: 0, port: 1 },
-        ],
-    );
+/// Sent to none of these.
+fn is_outside(ranges: &[Range]) -> Vec<Expression<'_>> {
+    let mut steps = Vec::new();
+    for (mask, base) in ranges {
+        steps.extend([Expression::Load(Field::Destination, 0), Expression::Mask(0, *mask), Expression::NotEqual(0, base)]);
+    }
+    steps
 }
 
 /// What is sent to a Service and was not translated has no endpoint, or no such port; DNS answers on its address itself.
@@ -193,6 +193,8 @@ mod tests {
                   chain output {
                     type nat hook output priority -100; policy accept;
                     ip daddr . meta l4proto . th dport vmap @services
+                    meta l4proto tcp oif "lo" ip daddr != 10.244.0.0/24 ip daddr != 10.96.0.0/12 ip daddr != 127.0.0.0/8 dnat to 10.244.0.1:40000
+                    meta l4proto udp oif "lo" ip daddr != 10.244.0.0/24 ip daddr != 10.96.0.0/12 ip daddr != 127.0.0.0/8 dnat to 10.244.0.1:40001
                   }
 
                   chain input {
