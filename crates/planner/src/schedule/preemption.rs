@@ -151,9 +151,8 @@ fn protection(cluster: &Cluster, pods: Vec<Arc<Pod>>) -> Vec<(Arc<Pod>, bool)> {
     let mut budgets: Vec<_> = cluster.budgets().map(|budget| (budget, status(budget))).collect();
     let look = |pod: Arc<Pod>| {
         let mut protected = false;
-        let has_labels = pod.metadata.labels.as_ref().is_some_and(|labels| !labels.is_empty());
-        for (budget, status) in budgets.iter_mut().filter(|_| has_labels) {
-            let ours = owner::namespace(&budget.metadata) == owner::namespace(&pod.metadata) && names_pods(budget);
+        for (budget, status) in &mut budgets {
+            let ours = owner::namespace(&budget.metadata) == owner::namespace(&pod.metadata);
             // One that is in the list of the disrupted was counted by who evicted it.
             let counted = status.disrupted_pods.as_ref().is_some_and(|pods| pods.contains_key(owner::name(&pod.metadata)));
             if ours && !counted && disruption::covers(budget, &pod) {
@@ -165,13 +164,4 @@ fn protection(cluster: &Cluster, pods: Vec<Arc<Pod>>) -> Vec<(Arc<Pod>, bool)> {
         (pod, protected)
     };
     pods.into_iter().map(look).collect()
-}
-
-/// A budget with an empty selector, which covers every pod, keeps none from being preempted. Upstream's rule.
-fn names_pods(budget: &PodDisruptionBudget) -> bool {
-    let selector = budget.spec.as_ref().and_then(|spec| spec.selector.as_ref());
-    selector.is_some_and(|selector| {
-        selector.match_labels.as_ref().is_some_and(|labels| !labels.is_empty())
-            || selector.match_expressions.as_ref().is_some_and(|expressions| !expressions.is_empty())
-    })
 }

@@ -136,6 +136,12 @@ fn budgets_are_kept_where_that_is_possible() {
     assert_eq!(outcome(&cluster, &pod("x", 9, "5")), "a: dear");
     cluster.remove_budget(&budget("cheap", "cheap", 0));
     assert_eq!(outcome(&cluster, &pod("x", 9, "5")), "a: cheap");
+    // An empty selector covers every pod, one without labels too.
+    let all = json!({"metadata": {"name": "all", "namespace": "default"}, "spec": {"selector": {}}, "status": {"disruptionsAllowed": 0}});
+    cluster.set_budget(object(all));
+    cluster.place(with(&pod("cheap", 1, "5"), |pod| pod["metadata"]["labels"] = Value::Null), "a");
+    cluster.place(with(&pod("other", 5, "10"), |pod| pod["metadata"]["namespace"] = json!("elsewhere")), "b");
+    assert_eq!(outcome(&cluster, &pod("x", 9, "5")), "b: other");
 }
 
 #[test]
