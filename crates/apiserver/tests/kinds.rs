@@ -5,7 +5,7 @@ mod support;
 use axum::body::Body;
 use http::{Method, Request};
 use serde_json::{Value, json};
-use support::{delete, get, request, send, server};
+use support::{delete, get, request, send, send_as, server};
 
 fn names(list: &Value) -> Vec<&str> {
     list["items"].as_array().into_iter().flatten().filter_map(|item| item["metadata"]["name"].as_str()).collect()
@@ -94,4 +94,49 @@ async fn a_part_of_this_process_writes_under_its_programs_name() {
     };
     assert_eq!(manager(server.in_process_as("system:node:a", "kubelet"), "a").await, "kubelet");
     assert_eq!(manager(server.in_process("test"), "b").await, "unknown");
+}
+
+#[tokio::test]
+async fn the_range_of_services_is_an_object() {
+    const RANGES: &str = "/apis/networking.k8s.io/v1/servicecidrs";
+    let server = server().await;
+    let router = server.in_process("test");
+    let range = get(&router, &format!("{RANGES}/kubernetes")).await.body;
+    assert_eq!(range["spec"], json!({ "cidrs": ["10.96.0.0/16"] }));
+    let ready = &range["status"]["conditions"][0];
+    assert_eq!((&ready["type"], &ready["status"], &ready["reason"]), (&json!("Ready"), &json!("True"), &json!("")));
+    assert_eq!(ready["message"], "Kubernetes default Service CIDR is ready");
+    assert_eq!(range["metadata"].get("generation"), None);
+    assert_eq!(get(&router, &format!("{RANGES}/kubernetes/status")).await.body, range);
+    assert_eq!(names(&get(&router, RANGES).await.body), ["kubernetes"]);
+}
+
+#[tokio::test]
+async fn an_address_is_an_object() {
+    const ADDRESSES: &str = "/apis/networking.k8s.io/v1/ipaddresses";
+    let server = server().await;
+    let router = server.in_process("test");
+    let parent = json!({ "group": "mygroup", "resource": "myresources", "namespace": "foo", "name": "bar" });
+    for (name, kind) in [("255.255.255.255", "broadcast"), ("fe80::42:1dff:fe84:f9e2", "link-local")] {
+        let address = json!({ "metadata": { "name": name, "labels": { "type": kind } }, "spec": { "parentRef": parent } });
+        let made = send(&router, Method::POST, ADDRESSES, &address).await;
+        assert_eq!((made.code, made.body["metadata"].get("generation")), (201, None), "{}", made.body);
+    }
+    let path = format!("{ADDRESSES}/fe80::42:1dff:fe84:f9e2");
+    let patch = json!({ "metadata": { "annotations": { "patched": "true" } } });
+    let patched = send_as(&router, Method::PATCH, &path, "application/merge-patch+json", patch.to_string()).await;
+    assert_eq!(patched.body["metadata"]["annotations"]["patched"], "true", "{}", patched.body);
+    let mut moved = patched.body;
+    moved["spec"]["parentRef"]["name"] = "baz".into();
+    assert_eq!(
+        send(&router, Method::PUT, &path, &moved).await.status(),
+        "422 Invalid: IPAddress.networking.k8s.io \"fe80::42:1dff:fe84:f9e2\" is invalid: spec.parentRef: Invalid value: \
+         {\"Group\":\"mygroup\",\"Resource\":\"myresources\",\"Namespace\":\"foo\",\"Name\":\"baz\"}: field is immutable"
+    );
+    let by_label = format!("{ADDRESSES}?labelSelector=type%3Dlink-local");
+    assert_eq!(names(&get(&router, &by_label).await.body), ["fe80::42:1dff:fe84:f9e2"]);
+    let all = Request::builder().method(Method::DELETE).uri(&by_label).body(Body::empty()).unwrap();
+    assert_eq!(request(&router, all).await.code, 200);
+    assert_eq!(names(&get(&router, ADDRESSES).await.body), ["255.255.255.255"]);
+    assert_eq!(delete(&router, &format!("{ADDRESSES}/255.255.255.255")).await.code, 200);
 }

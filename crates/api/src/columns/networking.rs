@@ -1,4 +1,4 @@
-//! Rows of ingresses and network policies.
+//! Rows of ingresses, network policies and addresses.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -51,4 +51,26 @@ pub(crate) const NETWORK_POLICY: &[Column] = &[Column::NAME, Column::text("Pod-S
 
 pub(crate) fn network_policy(policy: &Value, now: Timestamp) -> Vec<Value> {
     vec![cell::name(policy), format_label_selector(&policy["spec"]["podSelector"]).into(), cell::age(policy, now)]
+}
+
+/// As upstream, there is no age.
+pub(crate) const IP_ADDRESS: &[Column] = &[Column::NAME, Column::text("ParentRef")];
+
+pub(crate) fn ip_address(address: &Value, _now: Timestamp) -> Vec<Value> {
+    let parent = &address["spec"]["parentRef"];
+    let parts = [&parent["namespace"], &parent["name"]].map(text);
+    let owner = match text(&parent["group"]) {
+        _ if parent.is_null() => "<none>".to_owned(),
+        "" => text(&parent["resource"]).to_lowercase(),
+        group => format!("{}.{group}", text(&parent["resource"])).to_lowercase(),
+    };
+    let below = parts.into_iter().filter(|part| !part.is_empty()).map(|part| format!("/{part}"));
+    vec![cell::name(address), below.fold(owner, |path, part| path + &part).into()]
+}
+
+pub(crate) const SERVICE_CIDR: &[Column] = &[Column::NAME, Column::text("CIDRs"), Column::AGE];
+
+pub(crate) fn service_cidr(range: &Value, now: Timestamp) -> Vec<Value> {
+    let cidrs: Vec<&str> = items(&range["spec"]["cidrs"]).map(text).collect();
+    vec![cell::name(range), cidrs.join(",").into(), cell::age(range, now)]
 }

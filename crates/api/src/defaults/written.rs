@@ -9,7 +9,8 @@ pub(super) fn always(group: &str, kind: &str, object: &mut Value) {
     let (spec, status) = match (group, kind) {
         ("", "Pod") | ("apps", "Deployment") | ("batch", "Job" | "CronJob") => (json!({}), json!({})),
         ("", "Service") | ("networking.k8s.io", "Ingress") => (json!({}), json!({ "loadBalancer": {} })),
-        ("", "Namespace" | "ResourceQuota" | "PersistentVolume" | "PersistentVolumeClaim") => (json!({}), json!({})),
+        ("", "Namespace" | "ResourceQuota" | "PersistentVolume" | "PersistentVolumeClaim")
+        | ("networking.k8s.io", "ServiceCIDR") => (json!({}), json!({})),
         ("", "Node") => (json!({}), node_status()),
         ("", "ReplicationController") | ("apps", "ReplicaSet") => (json!({}), json!({ "replicas": 0 })),
         ("apps", "StatefulSet") => (json!({}), json!({ "availableReplicas": 0, "replicas": 0 })),
@@ -46,7 +47,7 @@ pub(super) fn always(group: &str, kind: &str, object: &mut Value) {
             }
             return;
         }
-        ("coordination.k8s.io", "Lease") => {
+        ("coordination.k8s.io", "Lease") | ("networking.k8s.io", "IPAddress") => {
             unset(object, "spec", json!({}));
             return;
         }

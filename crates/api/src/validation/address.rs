@@ -1,7 +1,8 @@
-//! IP addresses and ranges, read as leniently as upstream reads them: `010.1.1.1` is `10.1.1.1`.
+//! IP addresses and ranges, read as leniently as upstream reads them, `010.1.1.1` is `10.1.1.1`, or as strictly.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::error::quoted;
 use super::errors::Errors;
 use super::field::Field;
 
@@ -27,17 +28,58 @@ pub(super) fn parse_cidr(text: &str) -> Option<(IpAddr, u8)> {
     (length <= bits).then_some((address, length))
 }
 
+const NO_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+const NO_CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+
 /// The text must be an address.
 pub(super) fn valid_ip(field: &Field<'_>, errors: &mut Errors) {
     if parse(field.text()).is_none() {
-        errors.invalid_as(field.path(), field.text(), "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+        errors.invalid_as(field.path(), field.text(), NO_IP);
     }
+}
+
+/// What is wrong with a text that must be an address, written in the one canonical way.
+pub(super) fn canonical_ip(text: &str) -> Vec<String> {
+    let Some(address) = parse(text) else { return vec![NO_IP.to_owned()] };
+    let is_mapped = text.contains(':') && address.is_ipv4();
+    if text.parse::<IpAddr>().is_err() {
+        vec!["must not have leading 0s".to_owned()]
+    } else if is_mapped {
+        vec!["must not be an IPv4-mapped IPv6 address".to_owned()]
+    } else {
+        canonical(text, &address.to_string())
+    }
+}
+
+/// What is wrong with a text that must be a range, written in the one canonical way.
+pub(super) fn canonical_cidr(text: &str) -> Vec<String> {
+    let Some((address, length)) = parse_cidr(text) else { return vec![NO_CIDR.to_owned()] };
+    let is_mapped = text.contains(':') && address.is_ipv4();
+    let (start, bits) = text.split_once('/').unwrap_or((text, ""));
+    let host_bits = |bits: u32| bits.saturating_sub(u32::from(length));
+    let first = match address {
+        IpAddr::V4(address) => IpAddr::V4(address & Ipv4Addr::from(u32::MAX.checked_shl(host_bits(32)).unwrap_or(0))),
+        IpAddr::V6(address) => IpAddr::V6(address & Ipv6Addr::from(u128::MAX.checked_shl(host_bits(128)).unwrap_or(0))),
+    };
+    if start.parse::<IpAddr>().is_err() || bits != length.to_string() {
+        vec!["must not have leading 0s in IP or prefix length".to_owned()]
+    } else if is_mapped {
+        vec!["must not have an IPv4-mapped IPv6 address".to_owned()]
+    } else if address != first {
+        vec!["must not have bits set beyond the prefix length".to_owned()]
+    } else {
+        canonical(text, &format!("{address}/{length}"))
+    }
+}
+
+fn canonical(text: &str, right: &str) -> Vec<String> {
+    if text == right { Vec::new() } else { vec![format!("must be in canonical form ({})", quoted(right))] }
 }
 
 /// The text must be a range.
 pub(super) fn valid_cidr(field: &Field<'_>, text: &str, errors: &mut Errors) {
     if parse_cidr(text).is_none() {
-        errors.invalid_as(field.path(), text, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+        errors.invalid_as(field.path(), text, NO_CIDR);
     }
 }
 

@@ -126,6 +126,7 @@ const DECLARED: &[&[&str]] = &[
     &["Type", "RollingUpdate"],
     &["MinAvailable", "Selector", "MaxUnavailable", "UnhealthyPodEvictionPolicy"],
     &["APIGroup", "Kind", "Name"],
+    &["Group", "Resource", "Namespace", "Name"],
     &["Key", "Value", "Effect", "TimeAdded"],
 ];
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::address;
 use super::error::quoted;
 use super::errors::Errors;
 use super::field::Field;
@@ -27,6 +28,8 @@ pub enum NameRule {
     Label1035,
     /// Whatever fits between two slashes of a URL: roles and their bindings, events.
     PathSegment,
+    /// An IP address as it is written canonically: IPAddress.
+    Address,
 }
 
 impl NameRule {
@@ -35,6 +38,7 @@ impl NameRule {
         match (group, kind) {
             ("", "Namespace") | ("apps", "StatefulSet") => Self::Label,
             ("", "Service") => Self::Label1035,
+            ("networking.k8s.io", "IPAddress") => Self::Address,
             ("", "Event") | ("rbac.authorization.k8s.io", _) => Self::PathSegment,
             _ => Self::Subdomain,
         }
@@ -47,13 +51,14 @@ impl NameRule {
             Self::Label => format::dns1123_label(name),
             Self::Label1035 => format::dns1035_label(name),
             Self::PathSegment => format::path_segment(name),
+            Self::Address => address::canonical_ip(name),
         }
     }
 
     /// Lists what is wrong with what a name is generated from: it may end in `-`, since something follows.
     pub fn check_prefix(self, prefix: &str) -> Vec<String> {
         match prefix.strip_suffix('-') {
-            Some(head) if !head.is_empty() && self != Self::PathSegment => {
+            Some(head) if !head.is_empty() && !matches!(self, Self::PathSegment | Self::Address) => {
                 let mut chars = head.chars();
                 chars.next_back();
                 self.check(&format!("{}a", chars.as_str()))

@@ -25,6 +25,7 @@ mod quota;
 mod rbac;
 mod selector;
 mod service;
+mod service_cidr;
 mod storage;
 mod warnings;
 
@@ -82,7 +83,9 @@ pub fn create(group: &str, kind: &str, object: &Value) -> Vec<FieldError> {
         ("batch", "CronJob") => batch::cron_job(object, errors_in),
         ("networking.k8s.io", "Ingress") => networking::ingress(object, errors_in),
         ("networking.k8s.io", "IngressClass") => networking::ingress_class(object, errors_in),
+        ("networking.k8s.io", "IPAddress") => service_cidr::ip_address(object, errors_in),
         ("networking.k8s.io", "NetworkPolicy") => networking::network_policy(object, errors_in),
+        ("networking.k8s.io", "ServiceCIDR") => service_cidr::service_cidr(object, errors_in),
         ("coordination.k8s.io", "Lease") => cluster::lease(object, errors_in),
         ("discovery.k8s.io", "EndpointSlice") => endpoints::endpoint_slice(object, errors_in),
         ("events.k8s.io", "Event") => event::create(object, errors_in),
@@ -121,6 +124,8 @@ pub fn update(group: &str, kind: &str, new: &Value, old: &Value) -> Vec<FieldErr
         ("batch", "Job") => batch::job_update(after, before, errors_in),
         ("discovery.k8s.io", "EndpointSlice") => endpoints::endpoint_slice_update(after, before, errors_in),
         ("events.k8s.io", "Event") => event::update(after, before, errors_in),
+        ("networking.k8s.io", "IPAddress") => service_cidr::ip_address_update(after, before, errors_in),
+        ("networking.k8s.io", "ServiceCIDR") => service_cidr::service_cidr_update(after, before, errors_in),
         ("rbac.authorization.k8s.io", "RoleBinding") => rbac::role_binding_update(after, before, true, errors_in),
         ("rbac.authorization.k8s.io", "ClusterRoleBinding") => rbac::role_binding_update(after, before, false, errors_in),
         ("scheduling.k8s.io", "PriorityClass") => cluster::priority_class_update(after, before, errors_in),

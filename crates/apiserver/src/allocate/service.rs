@@ -71,9 +71,14 @@ impl Services {
         Self { pool: Mutex::new(Pool::new(cidr, node_ports)) }
     }
 
+    /// Where all addresses are from.
+    pub(crate) fn range(&self) -> Cidr {
+        self.lock().cidr()
+    }
+
     /// The address of the `kubernetes` Service.
     pub(crate) fn first_address(&self) -> Ipv4Addr {
-        self.lock().cidr().nth(1)
+        self.range().nth(1)
     }
 
     /// Takes up what the Services in the store hold.

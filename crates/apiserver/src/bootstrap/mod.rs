@@ -34,11 +34,24 @@ use crate::{
 /// When the store fails.
 pub(crate) async fn run(server: &Arc<Server>) -> Result<(), Status> {
     // Together they share a write to the disk; one after the other each waits for its own.
-    let of_cluster = bootstrap::objects().into_iter().chain(roles::objects()).map(|object| ensure(server, "", object));
+    let of_cluster = bootstrap::objects().into_iter().chain(roles::objects()).chain([service_cidr(server)]);
+    let of_cluster = of_cluster.map(|object| ensure(server, "", object));
     try_join_all(of_cluster).await?;
     let endpoints = [endpoints(server), endpoint_slice(server)].map(|object| replace(server, "default", object));
     try_join(ensure(server, "default", service(server)), try_join_all(endpoints)).await?;
     Ok(())
+}
+
+/// The range that Services have their addresses from. As upstream, one that is there stays as it is, whatever the range is now.
+fn service_cidr(server: &Server) -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": { "name": "kubernetes" },
+        "spec": { "cidrs": [server.services.range().to_string()] },
+        "status": { "conditions": [{
+            "type": "Ready", "status": "True", "reason": "", "message": "Kubernetes default Service CIDR is ready",
+            "lastTransitionTime": metadata::timestamp(server.clock.now()),
+        }] },
+    })
 }
 
 fn service(server: &Server) -> Value {

@@ -4,7 +4,7 @@ use expect_test::expect;
 use serde_json::{Value, json};
 
 use super::{check, now};
-use crate::kind::{coordination, core, discovery, events, rbac, scheduling, storage};
+use crate::kind::{coordination, core, discovery, events, networking, rbac, scheduling, storage};
 
 #[test]
 fn services() {
@@ -323,5 +323,32 @@ fn roles_and_bindings() {
         NAME     ROLE                AGE   USERS      GROUPS   SERVICEACCOUNTS
         admins   ClusterRole/admin   5m    ann, bob   ops      default/ci
     "#]],
+    );
+}
+
+#[test]
+fn addresses_and_their_ranges() {
+    let address = |name: &str, parent: Value| json!({ "metadata": { "name": name }, "spec": { "parentRef": parent } });
+    check(
+        &networking::IP_ADDRESS,
+        &[
+            address("10.96.0.1", json!({ "resource": "services", "namespace": "default", "name": "kubernetes" })),
+            address("fe80::1", json!({ "group": "example.com", "resource": "Gateways", "name": "edge" })),
+            address("::", Value::Null),
+        ],
+        expect![[r"
+            NAME        PARENTREF
+            10.96.0.1   services/default/kubernetes
+            fe80::1     gateways.example.com/edge
+            ::          <none>
+        "]],
+    );
+    check(
+        &networking::SERVICE_CIDR,
+        &[json!({ "metadata": { "name": "kubernetes" }, "spec": { "cidrs": ["10.96.0.0/16", "2001:db8::/112"] } })],
+        expect![[r"
+            NAME         CIDRS                         AGE
+            kubernetes   10.96.0.0/16,2001:db8::/112   5m
+        "]],
     );
 }

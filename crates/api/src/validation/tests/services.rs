@@ -3,6 +3,7 @@
 use expect_test::expect;
 use serde_json::{Value, json};
 
+use super::super::NameRule;
 use super::{create, update, warn};
 
 fn service(change: impl FnOnce(&mut Value)) -> Value {
@@ -243,6 +244,88 @@ fn warnings() {
             spec.externalIPs is deprecated and may no longer be implemented in some clusters
             spec.externalName is ignored when spec.type is not "ExternalName"
             spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"
+        "#]],
+    );
+}
+
+#[test]
+fn addresses_are_written_in_one_way() {
+    let name = |name: &str| NameRule::of("networking.k8s.io", "IPAddress").check(name).join("; ");
+    for good in ["255.255.255.255", "fe80::42:1dff:fe84:f9e2", "::"] {
+        assert_eq!(name(good), "", "{good}");
+    }
+    for (bad, wrong) in [
+        ("bar", "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"),
+        ("10.01.2.3", "must not have leading 0s"),
+        ("::ffff:1.2.3.4", "must not be an IPv4-mapped IPv6 address"),
+        ("2001:db8:0:0:0::1", "must be in canonical form (\"2001:db8::1\")"),
+    ] {
+        assert_eq!(name(bad), wrong, "{bad}");
+    }
+    let parent = json!({ "resource": "myresources", "name": "bar", "namespace": "foo" });
+    update(
+        "networking.k8s.io",
+        "IPAddress",
+        json!({ "spec": { "parentRef": parent } }),
+        |address| address["spec"]["parentRef"] = json!({ "group": "Mine", "name": "a/b" }),
+        expect![[r#"
+            spec.parentRef.group: Invalid value: "Mine": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
+            spec.parentRef.resource: Required value
+            spec.parentRef.name: Invalid value: "a/b": may not contain '/'
+            spec.parentRef: Invalid value: {"Group":"Mine","Resource":"","Namespace":"","Name":"a/b"}: field is immutable
+        "#]],
+    );
+    create(
+        "networking.k8s.io",
+        "IPAddress",
+        json!({}),
+        expect![[r"
+        spec.parentRef: Required value
+    "]],
+    );
+}
+
+#[test]
+fn ranges_of_services() {
+    let range =
+        |cidrs: &[&str], expected| create("networking.k8s.io", "ServiceCIDR", json!({ "spec": { "cidrs": cidrs } }), expected);
+    range(&["10.96.0.0/16"], expect![""]);
+    range(&["2001:db8::/64", "0.0.0.0/0"], expect![""]);
+    range(
+        &[],
+        expect![[r"
+        spec.cidrs: Required value: at least one CIDR required
+    "]],
+    );
+    range(
+        &["a", "b", "c"],
+        expect![[r#"
+        spec.cidrs: Invalid value: {"CIDRs":["a","b","c"]}: may only hold up to 2 values
+    "#]],
+    );
+    range(
+        &["10.0.0.0/8", "11.0.0.0/8"],
+        expect![[r#"
+        spec.cidrs: Invalid value: {"CIDRs":["10.0.0.0/8","11.0.0.0/8"]}: may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64
+    "#]],
+    );
+    for (bad, wrong) in [
+        ("10.0.0.0", "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"),
+        ("10.0.0.0/08", "must not have leading 0s in IP or prefix length"),
+        ("::ffff:1.2.3.0/120", "must not have an IPv4-mapped IPv6 address"),
+        ("10.0.0.1/8", "must not have bits set beyond the prefix length"),
+        ("2001:DB8::/64", "must be in canonical form (\"2001:db8::/64\")"),
+    ] {
+        let errors = super::super::create("networking.k8s.io", "ServiceCIDR", &json!({ "spec": { "cidrs": [bad] } }));
+        assert_eq!(super::lines(&errors), format!("spec.cidrs[0]: Invalid value: \"{bad}\": {wrong}\n"));
+    }
+    update(
+        "networking.k8s.io",
+        "ServiceCIDR",
+        json!({ "spec": { "cidrs": ["10.96.0.0/16"] } }),
+        |range| range["spec"]["cidrs"] = json!(["10.97.0.0/16"]),
+        expect![[r#"
+            spec.cidrs: Invalid value: ["10.97.0.0/16"]: field is immutable
         "#]],
     );
 }
