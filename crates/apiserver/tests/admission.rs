@@ -82,6 +82,34 @@ async fn a_new_node_gets_no_pods_before_it_is_ready() {
 }
 
 #[tokio::test]
+async fn an_ingress_gets_the_default_class() {
+    const GROUP: &str = "/apis/networking.k8s.io/v1";
+    let router = server().await.in_process("test");
+    let ingress = |name: &str, class: Value, annotations: Value| {
+        let backend = json!({ "service": { "name": "web", "port": { "number": 80 } } });
+        json!({
+            "metadata": { "name": name, "annotations": annotations },
+            "spec": { "ingressClassName": class, "defaultBackend": backend },
+        })
+    };
+    let made = async |object: Value| {
+        let made = send(&router, Method::POST, &format!("{GROUP}/namespaces/default/ingresses"), &object).await;
+        assert_eq!(made.code, 201, "{}", made.body);
+        made.body["spec"]["ingressClassName"].clone()
+    };
+    assert_eq!(made(ingress("none", Value::Null, json!({}))).await, Value::Null);
+    for (name, default) in [("other", "false"), ("usual", "true")] {
+        let annotations = json!({ "ingressclass.kubernetes.io/is-default-class": default });
+        let class =
+            json!({ "metadata": { "name": name, "annotations": annotations }, "spec": { "controller": "example.com/x" } });
+        assert_eq!(send(&router, Method::POST, &format!("{GROUP}/ingressclasses"), &class).await.code, 201);
+    }
+    assert_eq!(made(ingress("a", Value::Null, json!({}))).await, "usual");
+    assert_eq!(made(ingress("b", json!("other"), json!({}))).await, "other");
+    assert_eq!(made(ingress("c", Value::Null, json!({ "kubernetes.io/ingress.class": "other" }))).await, Value::Null);
+}
+
+#[tokio::test]
 async fn a_pod_has_the_priority_of_its_class() {
     let router = server().await.in_process("test");
     let mut critical = pod("a");

@@ -7,6 +7,7 @@ use crate::call::Call;
 
 pub(crate) use limits::check as within_limits;
 
+mod default_class;
 mod in_use;
 mod lifecycle;
 mod limits;
@@ -14,7 +15,6 @@ mod node_taint;
 mod priority;
 mod resize;
 mod service_account;
-mod storage_class;
 mod tolerations;
 
 /// Admits a new object.
@@ -32,8 +32,9 @@ pub(crate) async fn create(call: &Call, object: &mut Value) -> Result<(), Status
         }
         ("", "persistentvolumeclaims") => {
             in_use::protect(object, in_use::CLAIM);
-            storage_class::admit(call, object).await
+            default_class::of_claim(call, object).await
         }
+        ("networking.k8s.io", "ingresses") => default_class::of_ingress(call, object).await,
         ("", "persistentvolumes") => {
             in_use::protect(object, in_use::VOLUME);
             Ok(())

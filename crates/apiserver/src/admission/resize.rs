@@ -3,7 +3,7 @@
 use serde_json::Value;
 use windlass_api::{kind, quantity::Quantity, status::Status};
 
-use super::storage_class::LEGACY;
+use super::default_class::LEGACY_STORAGE;
 use crate::{call::Call, metadata};
 
 const REFUSAL: &str =
@@ -31,7 +31,7 @@ async fn expands(call: &Call, class: &str) -> Result<bool, Status> {
 }
 
 fn class_of(claim: &Value) -> &str {
-    let legacy = claim["metadata"]["annotations"][LEGACY].as_str();
+    let legacy = claim["metadata"]["annotations"][LEGACY_STORAGE].as_str();
     legacy.or(claim["spec"]["storageClassName"].as_str()).unwrap_or_default()
 }
 
