@@ -1,5 +1,9 @@
 //! Requests handed on over HTTP: to a pod, to a pod behind a Service, or to a node's kubelet. What `kubectl proxy` leads to.
 
+mod links;
+mod own;
+mod page;
+
 use axum::{body::Body, extract::Request};
 use http::{
     HeaderValue, Method, StatusCode, Uri,
@@ -12,6 +16,7 @@ use serde_json::Value;
 use tower::ServiceExt;
 use windlass_api::{kind, status::Status};
 
+use self::own::Own;
 use crate::{call::Call, query::bad_request, registry::record, reply::Response};
 
 /// What a name in the path says: `NAME`, `NAME:PORT` or `SCHEME:NAME:PORT`.
@@ -59,20 +64,15 @@ pub(super) async fn answer(call: &Call, parts: Parts, body: Body) -> Result<Resp
     let headers = request.headers_mut();
     // Who asks is between them and the API server.
     headers.remove(AUTHORIZATION);
-    for (name, value) in [("x-forwarded-uri", forwarded.as_str()), ("x-forwarded-proto", "https")] {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(name, value);
-        }
+    if let Ok(forwarded) = HeaderValue::from_str(&forwarded) {
+        headers.insert("x-forwarded-uri", forwarded);
     }
-    if let Some(host) = headers.get(HOST).cloned() {
-        headers.insert("x-forwarded-host", host);
-    }
-    let mut response = match router.oneshot(request).await {
+    let asked = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
+    let response = match router.oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},
     };
-    keep_below(&mut response, &prefix, &destination.host);
-    Ok(response)
+    Ok(keep_below(response, Own { prefix, host: destination.host, asked }))
 }
 
 /// The path up to the subresource, and what follows it: its encoding is the server's business.
@@ -93,18 +93,14 @@ fn moved(to: &str) -> Response {
     response
 }
 
-/// A redirect of the server to itself is led through us, too.
-fn keep_below(response: &mut Response, prefix: &str, host: &str) {
-    let headers = response.headers_mut();
-    let Some(location) = headers.get(LOCATION).and_then(|location| location.to_str().ok()?.parse::<Uri>().ok()) else { return };
-    let is_own = location.authority().is_none_or(|authority| !host.is_empty() && authority.as_str() == host);
-    let path = location.path_and_query().map_or("/", PathAndQuery::as_str);
-    if is_own
-        && path.starts_with('/')
-        && let Ok(below) = HeaderValue::from_str(&format!("{prefix}{path}"))
-    {
-        headers.insert(LOCATION, below);
+/// A redirect of the server to itself is led through us, too, and so are the links of a page.
+fn keep_below(mut response: Response, own: Own) -> Response {
+    let Some(location) = response.headers().get(LOCATION) else { return page::lead(response, own) };
+    let led = location.to_str().ok().and_then(|location| own.led(location));
+    if let Some(led) = led.and_then(|led| HeaderValue::from_str(&led).ok()) {
+        response.headers_mut().insert(LOCATION, led);
     }
+    response
 }
 
 fn named<'a>(id: &'a str, what: &str) -> Result<Named<'a>, Status> {
@@ -217,12 +213,13 @@ mod tests {
     #[test]
     fn redirects_to_itself_stay_below() {
         let led = |location: &str| {
-            let mut response = moved(location);
-            keep_below(&mut response, "/P", "10.244.0.2:80");
-            response.headers()[LOCATION].to_str().unwrap().to_owned()
+            let own = Own { prefix: "/P".to_owned(), host: "10.244.0.2:80".to_owned(), asked: "localhost:8001".to_owned() };
+            keep_below(moved(location), own).headers()[LOCATION].to_str().unwrap().to_owned()
         };
         assert_eq!(led("/docs/?a=1"), "/P/docs/?a=1");
         assert_eq!(led("http://10.244.0.2:80/docs"), "/P/docs");
+        assert_eq!(led("http://localhost:8001/docs"), "http://localhost:8001/P/docs");
+        assert_eq!(led("/P/docs"), "/P/docs");
         assert_eq!(led("https://example.org/docs"), "https://example.org/docs");
         assert_eq!(led("docs/"), "docs/");
     }

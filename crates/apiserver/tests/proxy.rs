@@ -1,0 +1,95 @@
+//! What `pods/proxy`, `services/proxy` and `nodes/proxy` lead to, on a node that tells what reached it.
+
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test that called it")]
+
+mod support;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::Request,
+    response::{Html, IntoResponse, Response},
+};
+use http::{HeaderName, Method};
+use serde_json::{Value, json};
+use support::{Answer, TOKEN, get, pod, request, send, send_as};
+use windlass_apiserver::{ApiServer, Nodes, Options, pki::Pki};
+use windlass_storage::Memory;
+
+/// The node `node-1`.
+#[derive(Debug)]
+struct OneNode;
+
+impl Nodes for OneNode {
+    fn router(&self, node: &str) -> Option<Router> {
+        (node == "node-1").then(|| Router::new().fallback(told_back))
+    }
+}
+
+async fn told_back(request: Request) -> Response {
+    if request.uri().path().ends_with("/page") {
+        return Html("<!-- <a href='/'> --><a href=\"/rewriteme\">test</a>").into_response();
+    }
+    let header = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+    let forwarded = ["x-forwarded-uri", "x-forwarded-host", "x-forwarded-proto"].map(header);
+    axum::Json(json!({ "path": request.uri().path(), "forwarded": forwarded })).into_response()
+}
+
+/// A server with `node-1` and the pod `web` on it, behind the Service `web`.
+async fn router() -> Router {
+    let pki = Pki::generate(&["localhost".to_owned()]).unwrap();
+    let options = Options { nodes: Arc::new(OneNode), ..Options::new(TOKEN, pki) };
+    let router = ApiServer::new(Arc::new(Memory::new()), options).await.unwrap().in_process("test");
+    let node = json!({ "metadata": { "name": "node-1" } });
+    let mut web = pod("web");
+    web["spec"]["nodeName"] = "node-1".into();
+    web["spec"]["containers"][0]["ports"] = json!([{ "containerPort": 80 }]);
+    let service = json!({ "metadata": { "name": "web" }, "spec": { "ports": [{ "port": 80 }] } });
+    let account = json!({ "metadata": { "name": "default" } });
+    for (path, object) in [
+        ("/api/v1/nodes", node),
+        ("/api/v1/namespaces/default/serviceaccounts", account),
+        ("/api/v1/namespaces/default/pods", web),
+        ("/api/v1/namespaces/default/services", service),
+    ] {
+        let made = send(&router, Method::POST, path, &object).await;
+        assert_eq!(made.code, 201, "{}", made.body);
+    }
+    let status = json!({ "status": { "podIP": "10.244.0.2", "podIPs": [{ "ip": "10.244.0.2" }] } }).to_string();
+    let patched = "/api/v1/namespaces/default/pods/web/status";
+    assert_eq!(send_as(&router, Method::PATCH, patched, "application/merge-patch+json", status).await.code, 200);
+    router
+}
+
+async fn endpoints(router: &Router, target: Value) {
+    let address = json!({ "ip": "10.244.0.2", "targetRef": target });
+    let endpoints = json!({
+        "apiVersion": "v1", "kind": "Endpoints", "metadata": { "name": "web" },
+        "subsets": [{ "addresses": [address], "ports": [{ "port": 80 }] }],
+    });
+    let path = "/api/v1/namespaces/default/endpoints/web";
+    let made = send(router, Method::PUT, path, &endpoints).await;
+    assert!(matches!(made.code, 200 | 201), "{}", made.body);
+}
+
+#[tokio::test]
+async fn a_page_is_led_below() {
+    let router = router().await;
+    endpoints(&router, json!({ "kind": "Pod", "name": "web", "namespace": "default" })).await;
+    for place in ["pods/web", "pods/web:80", "pods/http:web:80", "services/web", "services/http:web:80"] {
+        let prefix = format!("/api/v1/namespaces/default/{place}/proxy");
+        let page = get(&router, &format!("{prefix}/page")).await;
+        let led = format!("<!-- <a href='/'> --><a href=\"{prefix}/rewriteme\">test</a>");
+        assert_eq!((page.code, page.body), (200, Value::from(led)));
+    }
+}
+
+#[tokio::test]
+async fn the_path_alone_is_told() {
+    let router = router().await;
+    let path = "/api/v1/namespaces/default/pods/web/proxy/a%20b/";
+    let asked = Request::get(path).header(HeaderName::from_static("host"), "localhost:8001").body(axum::body::Body::empty());
+    let Answer { body, .. } = request(&router, asked.unwrap()).await;
+    assert_eq!(body, json!({ "path": "/podProxy/default/web/http:80/a%20b/", "forwarded": [path, null, null] }));
+}
