@@ -93,3 +93,17 @@ async fn the_path_alone_is_told() {
     let Answer { body, .. } = request(&router, asked.unwrap()).await;
     assert_eq!(body, json!({ "path": "/podProxy/default/web/http:80/a%20b/", "forwarded": [path, null, null] }));
 }
+
+#[tokio::test]
+async fn a_node_is_its_kubelet() {
+    let router = router().await;
+    for place in ["node-1", "node-1:10250", "https:node-1:10250"] {
+        let answer = get(&router, &format!("/api/v1/nodes/{place}/proxy/logs/")).await;
+        assert_eq!((answer.code, &answer.body["path"]), (200, &json!("/logs/")), "{place}");
+    }
+    let refused = async |place: &str| get(&router, &format!("/api/v1/nodes/{place}/proxy/logs/")).await.status();
+    assert_eq!(refused("nope").await, "404 NotFound: nodes \"nope\" not found");
+    assert_eq!(refused("nope:10250").await, "404 NotFound: nodes \"nope\" not found");
+    assert_eq!(refused("a:b:c:d").await, "400 BadRequest: invalid node request \"a:b:c:d\"");
+    assert!(refused("node-1:10255").await.starts_with("503 ServiceUnavailable: error trying to reach service: dial tcp"));
+}

@@ -22,6 +22,7 @@ pub mod server;
 mod services;
 pub mod session;
 mod streaming;
+mod system_logs;
 mod unverified;
 mod volumes;
 

@@ -22,13 +22,14 @@ use crate::{
     kubelet::Kubelet,
     logs::{self, Query, Stream},
     paths::container_log,
-    pod, streaming,
+    pod, streaming, system_logs,
 };
 
 /// Routes of the kubelet:
 /// - `/containerLogs/{namespace}/{pod}/{container}` with upstream's query: `follow`, `previous`, `tailLines`, `sinceSeconds`,
 ///   `sinceTime`, `timestamps`, `limitBytes`, `stream`;
 /// - `/exec`, `/attach` and `/portForward`, over SPDY and WebSocket, and `/podProxy`;
+/// - `/logs/`: what is below `/var/log`, listed and shown;
 /// - `/pods`: a PodList of this machine;
 /// - `/healthz`.
 pub fn router(kubelet: Arc<Kubelet>) -> Router {
@@ -38,6 +39,7 @@ pub fn router(kubelet: Arc<Kubelet>) -> Router {
         .route("/containerLogs/{namespace}/{pod}/{container}", get(container_logs))
         .merge(streaming::routes())
         .with_state(kubelet)
+        .merge(system_logs::routes(std::path::Path::new(system_logs::LOGS)))
 }
 
 async fn pods(State(kubelet): State<Arc<Kubelet>>) -> Json<Value> {

@@ -19,6 +19,9 @@ use windlass_api::{kind, status::Status};
 use self::own::Own;
 use crate::{call::Call, query::bad_request, registry::record, reply::Response};
 
+/// Where a kubelet of upstream's is, which clients may say and need not.
+const KUBELET_PORT: &str = "10250";
+
 /// What a name in the path says: `NAME`, `NAME:PORT` or `SCHEME:NAME:PORT`.
 struct Named<'a> {
     is_tls: bool,
@@ -44,7 +47,7 @@ pub(super) async fn answer(call: &Call, parts: Parts, body: Body) -> Result<Resp
         return Ok(moved(&format!("{prefix}/{query}")));
     }
     let destination = match call.kind.kind {
-        "Node" => Destination { node: call.name.clone(), place: String::new(), host: String::new() },
+        "Node" => of_node(call).await?,
         "Pod" => of_pod(call).await?,
         _ => of_service(call).await?,
     };
@@ -119,6 +122,17 @@ fn named<'a>(id: &'a str, what: &str) -> Result<Named<'a>, Status> {
 
 async fn get(call: &Call, kind: &kind::Kind, name: &str) -> Result<Value, Status> {
     record::decode(&call.server.registry.get(kind, &call.namespace, name).await?)
+}
+
+/// The kubelet's own port is the only one of a node that is known here.
+async fn of_node(call: &Call) -> Result<Destination, Status> {
+    let Named { name, port, .. } = named(&call.name, "node")?;
+    let node = get(call, call.kind, name).await?;
+    if !matches!(port, "" | KUBELET_PORT) {
+        let ip = node["status"]["addresses"][0]["address"].as_str().unwrap_or_default();
+        return Err(unavailable(format!("error trying to reach service: dial tcp {ip}:{port}: connect: connection refused")));
+    }
+    Ok(Destination { node: name.to_owned(), place: String::new(), host: String::new() })
 }
 
 async fn of_pod(call: &Call) -> Result<Destination, Status> {
