@@ -107,3 +107,24 @@ async fn a_node_is_its_kubelet() {
     assert_eq!(refused("a:b:c:d").await, "400 BadRequest: invalid node request \"a:b:c:d\"");
     assert!(refused("node-1:10255").await.starts_with("503 ServiceUnavailable: error trying to reach service: dial tcp"));
 }
+
+#[tokio::test]
+async fn a_service_without_pods_says_so() {
+    let router = router().await;
+    let refused = async |place: &str| get(&router, &format!("/api/v1/namespaces/default/services/{place}/proxy/")).await.status();
+    endpoints(&router, Value::Null).await;
+    for place in ["web", "http:web:80", "web:other"] {
+        let expected = format!("503 ServiceUnavailable: no endpoints available for service \"{place}\"");
+        assert_eq!(refused(place).await, expected);
+    }
+    let path = "/api/v1/namespaces/default/endpoints/web";
+    let none = json!({ "apiVersion": "v1", "kind": "Endpoints", "metadata": { "name": "web" } });
+    assert_eq!(send(&router, Method::PUT, path, &none).await.code, 200);
+    // As upstream, which looks for no port then.
+    assert_eq!(refused("http:web:80").await, "503 ServiceUnavailable: no endpoints available for service \"web\"");
+    assert_eq!(refused("web:81").await, "503 ServiceUnavailable: no service port 81 found for service \"web\"");
+    assert_eq!(
+        refused("https:kubernetes:443").await,
+        "503 ServiceUnavailable: no endpoints available for service \"https:kubernetes:443\""
+    );
+}

@@ -170,14 +170,13 @@ async fn of_service(call: &Call) -> Result<Destination, Status> {
             addresses.filter_map(move |address| Some((address, number?)))
         })
         .collect();
-    let (address, port) = ways.choose(&mut rand::rng()).ok_or_else(|| {
+    // Requests are handed on to pods only: whatever else is behind a Service is none that can be reached.
+    let of_pods: Vec<_> = ways.into_iter().filter(|(address, _)| address["targetRef"]["kind"] == "Pod").collect();
+    let (address, port) = of_pods.choose(&mut rand::rng()).ok_or_else(|| {
         let id = if endpoints["subsets"][0].is_null() { name } else { &call.name };
         unavailable(format!("no endpoints available for service {id:?}"))
     })?;
-    let Some(pod) = address["targetRef"]["name"].as_str().filter(|_| address["targetRef"]["kind"] == "Pod") else {
-        let ip = address["ip"].as_str().unwrap_or_default();
-        return Err(unavailable(format!("endpoint {ip} of service {name:?} is no pod, and requests are handed on to pods only")));
-    };
+    let pod = address["targetRef"]["name"].as_str().unwrap_or_default();
     destination(call, &get(call, &kind::core::POD, pod).await?, is_tls, &port.to_string())
 }
 
