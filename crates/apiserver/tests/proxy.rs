@@ -33,7 +33,8 @@ async fn told_back(request: Request) -> Response {
     }
     let header = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
     let forwarded = ["x-forwarded-uri", "x-forwarded-host", "x-forwarded-proto"].map(header);
-    axum::Json(json!({ "path": request.uri().path(), "forwarded": forwarded })).into_response()
+    let private = ["authorization", "impersonate-user", "impersonate-extra-a"].map(header);
+    axum::Json(json!({ "path": request.uri().path(), "forwarded": forwarded, "private": private })).into_response()
 }
 
 /// A server with `node-1` and the pod `web` on it, behind the Service `web`.
@@ -89,9 +90,14 @@ async fn a_page_is_led_below() {
 async fn the_path_alone_is_told() {
     let router = router().await;
     let path = "/api/v1/namespaces/default/pods/web/proxy/a%20b/";
-    let asked = Request::get(path).header(HeaderName::from_static("host"), "localhost:8001").body(axum::body::Body::empty());
-    let Answer { body, .. } = request(&router, asked.unwrap()).await;
-    assert_eq!(body, json!({ "path": "/podProxy/default/web/http:80/a%20b/", "forwarded": [path, null, null] }));
+    let asked = Request::get(path)
+        .header(HeaderName::from_static("host"), "localhost:8001")
+        .header("impersonate-user", "jane")
+        .header("impersonate-group", "system:masters")
+        .header("impersonate-extra-a", "b");
+    let Answer { body, .. } = request(&router, asked.body(axum::body::Body::empty()).unwrap()).await;
+    let (place, private) = ("/podProxy/default/web/http:80/a%20b/", [Value::Null, Value::Null, Value::Null]);
+    assert_eq!(body, json!({ "path": place, "forwarded": [path, null, null], "private": private }));
 }
 
 #[tokio::test]

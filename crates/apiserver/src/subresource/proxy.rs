@@ -65,8 +65,12 @@ pub(super) async fn answer(call: &Call, parts: Parts, body: Body) -> Result<Resp
     }
     *request.uri_mut() = Uri::from(path);
     let headers = request.headers_mut();
-    // Who asks is between them and the API server.
+    // Who asks, and for whom, is between them and the API server.
     headers.remove(AUTHORIZATION);
+    let as_whom: Vec<_> = headers.keys().filter(|name| name.as_str().starts_with("impersonate-")).cloned().collect();
+    for name in as_whom {
+        headers.remove(name);
+    }
     if let Ok(forwarded) = HeaderValue::from_str(&forwarded) {
         headers.insert("x-forwarded-uri", forwarded);
     }
