@@ -198,22 +198,28 @@ fn a_client_stays_with_its_backend() {
     });
 }
 
+/// A server on an address that is the host's and not the machine's: it tells its one client from where that came, and closes.
+fn outside() -> (SocketAddr, std::thread::JoinHandle<()>) {
+    const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
+    run("ip", &["address", "add", "192.0.2.7/32", "dev", "lo"]);
+    let listener = TcpListener::bind((OUTSIDE, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut stream, from) = listener.accept().unwrap();
+        stream.read_exact(&mut [0]).unwrap();
+        stream.write_all(from.ip().to_string().as_bytes()).unwrap();
+    });
+    (address, server)
+}
+
 #[test]
 fn pods_reach_the_outside_from_the_host() {
     on_own_host(async {
-        const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
-        run("ip", &["address", "add", "192.0.2.7/32", "dev", "lo"]);
-        let listener = TcpListener::bind((OUTSIDE, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
+        let (address, server) = outside();
         let world = World::new().await;
         let mut proxy = proxy(&world).await;
         let pod = world.pod("a").await;
         proxy.settle(START).unwrap();
-        let server = std::thread::spawn(move || {
-            let (mut stream, from) = listener.accept().unwrap();
-            stream.read_exact(&mut [0]).unwrap();
-            stream.write_all(from.ip().to_string().as_bytes()).unwrap();
-        });
         // The host's own address is what the outside sees.
         assert_eq!(pod.ask(address).unwrap(), "192.0.2.7");
         server.join().unwrap();
@@ -227,10 +233,7 @@ fn pods_reach_the_outside_from_the_host() {
 #[test]
 fn the_machine_itself_reaches_the_outside_and_external_addresses_of_services() {
     on_own_host(async {
-        const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
-        run("ip", &["address", "add", "192.0.2.7/32", "dev", "lo"]);
-        let listener = TcpListener::bind((OUTSIDE, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
+        let (address, server) = outside();
         let world = World::new().await;
         let mut proxy = proxy(&world).await;
         let pod = world.pod("a").await;
@@ -238,11 +241,6 @@ fn the_machine_itself_reaches_the_outside_and_external_addresses_of_services() {
         service(&mut proxy, &json!({ "ports": [{ "port": 80 }], "externalIPs": ["203.0.113.5"] }));
         endpoints(&mut proxy, &[("a", &pod)]);
         proxy.settle(START).unwrap();
-        let server = std::thread::spawn(move || {
-            let (mut stream, from) = listener.accept().unwrap();
-            stream.read_exact(&mut [0]).unwrap();
-            stream.write_all(from.ip().to_string().as_bytes()).unwrap();
-        });
         let ask_within = |address: SocketAddr| {
             let stream = world.network.connect(address);
             async {
