@@ -7,7 +7,7 @@ mod options;
 mod pod;
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU32, Ordering},
@@ -17,6 +17,7 @@ use std::{
 
 use futures::StreamExt;
 use http::Method;
+use jiff::Timestamp;
 use kube::{
     Api, Client,
     runtime::{WatchStreamExt, watcher},
@@ -46,7 +47,7 @@ pub async fn run(client: Client, node_names: Vec<String>, options: Options, stop
     let hollow = Arc::new(Hollow {
         client: client.clone(),
         requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
-        lapsed: Mutex::default(),
+        ready: Mutex::default(),
         next_address: AtomicU32::new(1),
         options: options.clone(),
     });
@@ -64,8 +65,8 @@ struct Hollow {
     client: Client,
     /// Bounds the requests under way, and so the tasks.
     requests: Arc<Semaphore>,
-    /// Uids of pods that are not ready for a while, as their fate has it.
-    lapsed: Mutex<HashSet<String>>,
+    /// Since when pods are ready, by uid; `None`: not for a while, as their fate has it.
+    ready: Mutex<HashMap<String, Option<Timestamp>>>,
     /// Pods get addresses of 10.128.0.0/9 in turn; eight million go round before one is given again.
     next_address: AtomicU32,
     options: Options,
@@ -85,6 +86,7 @@ impl Hollow {
                 Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod)) => pod,
                 Ok(watcher::Event::Delete(pod)) => {
                     let uid = pod.uid();
+                    self.ready().remove(uid);
                     started.remove(uid);
                     stopped.remove(uid);
                     continue;
@@ -104,13 +106,17 @@ impl Hollow {
                 continue;
             }
             let going = pod.metadata.deletion_timestamp.is_some();
-            if !going && pod.is_unready() && !self.lapsed().contains(pod.uid()) {
-                // As a kubelet does: who took the node for dead is told otherwise of its pods, too.
+            if !going
+                && pod.is_unready()
+                && let Some(since) = self.ready_since(&pod)
+            {
+                // As a kubelet does: who took the node for dead is told otherwise of its pods, too. It says what it said before: this may
+                // be no more than a late echo of a lapse that is over, and the pod is not ready anew.
                 let hollow = Arc::clone(&self);
                 let permit = self.permit().await;
                 tasks.spawn(async move {
                     let _permit = permit;
-                    hollow.tell_readiness(&pod, true).await;
+                    hollow.tell_readiness(&pod, true, since).await;
                 });
                 continue;
             }
@@ -139,31 +145,46 @@ impl Hollow {
     async fn start(&self, pod: &HollowPod, lapse: Option<Lapse>) {
         let address = std::net::Ipv4Addr::from(0x0A80_0000 | (self.next_address.fetch_add(1, Ordering::Relaxed) & 0x007F_FFFF));
         let status = format!("{}/status", pod.path());
-        self.insist(Method::PATCH, &status, api::STRATEGIC, &pod.running(address, self.now())).await;
+        let now = self.now();
+        self.ready().insert(pod.uid().to_owned(), Some(now));
+        self.insist(Method::PATCH, &status, api::STRATEGIC, &pod.running(address, now)).await;
         if let Some(lapse) = lapse {
             tokio::time::sleep(lapse.after).await;
-            self.lapsed().insert(pod.uid().to_owned());
-            self.tell_readiness(pod, false).await;
+            self.turn(pod, false).await;
             tokio::time::sleep(lapse.lasts).await;
-            self.tell_readiness(pod, true).await;
-            self.lapsed().remove(pod.uid());
+            self.turn(pod, true).await;
         }
     }
 
-    async fn tell_readiness(&self, pod: &HollowPod, ready: bool) {
+    async fn turn(&self, pod: &HollowPod, ready: bool) {
+        let now = self.now();
+        match self.ready().get_mut(pod.uid()) {
+            Some(since) => *since = ready.then_some(now),
+            // It is gone.
+            None => return,
+        }
+        self.tell_readiness(pod, ready, now).await;
+    }
+
+    async fn tell_readiness(&self, pod: &HollowPod, ready: bool, since: Timestamp) {
         let status = format!("{}/status", pod.path());
-        self.insist(Method::PATCH, &status, api::STRATEGIC, &pod.readiness(ready, self.now())).await;
+        self.insist(Method::PATCH, &status, api::STRATEGIC, &pod.readiness(ready, since)).await;
+    }
+
+    /// Since when it is ready, unless it is not; a pod that an earlier process started is from now on.
+    fn ready_since(&self, pod: &HollowPod) -> Option<Timestamp> {
+        *self.ready().entry(pod.uid().to_owned()).or_insert_with(|| Some(self.now()))
     }
 
     async fn permit(&self) -> OwnedSemaphorePermit {
         self.requests.clone().acquire_owned().await.expect("nobody closes the semaphore")
     }
 
-    fn lapsed(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.lapsed.lock().expect("nobody panics with it")
+    fn ready(&self) -> MutexGuard<'_, HashMap<String, Option<Timestamp>>> {
+        self.ready.lock().expect("nobody panics with it")
     }
 
-    fn now(&self) -> jiff::Timestamp {
+    fn now(&self) -> Timestamp {
         api::seconds((self.options.clock)())
     }
 

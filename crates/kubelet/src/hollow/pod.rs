@@ -133,11 +133,11 @@ impl HollowPod {
         json!({ "metadata": { "uid": self.uid() }, "status": status })
     }
 
-    /// The status patch by which it loses or regains readiness.
-    pub(super) fn readiness(&self, ready: bool, now: Timestamp) -> Value {
+    /// The status patch by which it loses or regains readiness, or says again which it has.
+    pub(super) fn readiness(&self, ready: bool, since: Timestamp) -> Value {
         let status = if ready { "True" } else { "False" };
         let conditions =
-            ["Ready", "ContainersReady"].map(|kind| json!({ "type": kind, "status": status, "lastTransitionTime": now }));
+            ["Ready", "ContainersReady"].map(|kind| json!({ "type": kind, "status": status, "lastTransitionTime": since }));
         json!({ "metadata": { "uid": self.uid() }, "status": { "conditions": conditions } })
     }
 
