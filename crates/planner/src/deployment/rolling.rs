@@ -59,7 +59,7 @@ impl Rollout<'_> {
         // Old pods that would be spared even if every new pod that is not available yet failed for good.
         let spare = all - min_available - (wanted - available);
         if spare > 0 {
-            let available_before = self.old.iter().map(Member::lasting_available).fold(available, i32::saturating_add);
+            let available_before = self.old.iter().map(Member::dependable_available).fold(available, i32::saturating_add);
             self.drop_unhealthy(spare);
             self.drop_available(available_before - min_available);
         }

@@ -103,3 +103,35 @@ fn an_undo_waits_until_what_was_told_to_go_is_no_longer_counted() {
     world.settle();
     assert_eq!((replica_set::replicas(&world.replica_sets[&old]), world.active()), (3, 3));
 }
+
+/// `minReadySeconds` grew just before the next template: pods of the ReplicaSet between counted as available by the shorter time, and
+/// the last one that was available went for them.
+#[test]
+fn an_old_replica_set_counts_by_the_present_min_ready_seconds() {
+    let mut world = World::new(web(1, json!({"strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}})));
+    world.settle();
+    let first = world.replica_sets.keys().next().unwrap().clone();
+    world.set_image("v2");
+    world.sync_deployment();
+    let second = world.replica_sets.keys().find(|name| **name != first).unwrap().clone();
+    world.sync_replica_set(&second);
+    for pod in world.pods.keys().cloned().collect::<Vec<_>>() {
+        world.sync_pod(&pod);
+    }
+    world.sync_replica_set(&second);
+    world.deployment.spec.as_mut().unwrap().min_ready_seconds = Some(5);
+    world.changed();
+    world.sync_deployment();
+    world.set_image("v3");
+    world.sync_deployment();
+    world.sync_deployment();
+    let sizes: Vec<i32> = [&first, &second].map(|name| replica_set::replicas(&world.replica_sets[name])).to_vec();
+    assert_eq!(sizes, [1, 1]);
+    // Once for the time that the last pod has to serve, and once for what follows from that.
+    for _ in 0..2 {
+        world.settle();
+        world.advance(5);
+    }
+    world.settle();
+    assert_eq!((world.active(), world.images()), (1, vec!["v3".to_owned()]));
+}
