@@ -155,7 +155,8 @@ impl Worker {
     fn is_inspected(&mut self, container: &str, id: &str, state: RunState) {
         let has_ended = matches!(state, RunState::Exited(_));
         let known = self.known(container);
-        let Some(run) = known.latest.as_mut().filter(|run| run.id == id) else { return };
+        // What has ended is looked at twice, once when it is killed and once when that is told: the next run may be on its way already.
+        let Some(run) = known.latest.as_mut().filter(|run| run.id == id && run.outcome().is_none()) else { return };
         run.state = state;
         known.busy = false;
         if has_ended {
