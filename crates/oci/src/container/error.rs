@@ -31,6 +31,14 @@ pub enum RuntimeError {
     /// The container could not be started; the text is the message of its status too.
     #[error("{0}")]
     Start(String),
+    /// It uses more memory than it is to have.
+    #[error("memory limit ({limit}) below current usage ({usage})")]
+    MemoryInUse {
+        /// Bytes that it is to have.
+        limit: i64,
+        /// Bytes that it uses.
+        usage: u64,
+    },
     /// It did not end although it was killed.
     #[error("container {0} does not end after SIGKILL")]
     Unkillable(String),

@@ -24,6 +24,7 @@ mod spec;
 mod state;
 mod stdio;
 mod stop;
+mod update;
 mod user;
 
 use std::{collections::BTreeMap, path::PathBuf};

@@ -40,6 +40,11 @@ impl Record {
     /// Writes the record and the runtime's configuration. The record comes last: without it the directory is a leftover.
     pub(crate) fn write(&self, dir: &Path, spec: &Spec) -> io::Result<()> {
         fs::write(dir.join("config.json"), serde_json::to_vec(spec)?)?;
+        self.keep(dir)
+    }
+
+    /// Writes the record alone, over the one that is there.
+    pub(crate) fn keep(&self, dir: &Path) -> io::Result<()> {
         let beside = dir.join("container.tmp");
         fs::write(&beside, serde_json::to_vec(self)?)?;
         fs::rename(beside, dir.join(FILE))

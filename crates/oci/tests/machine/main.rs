@@ -9,6 +9,7 @@ mod fixture;
 mod images;
 mod lives;
 mod registry;
+mod resized;
 mod sessions;
 mod timing;
 
@@ -28,7 +29,8 @@ fn main() -> ExitCode {
         return code;
     }
     let tests: Vec<Test> =
-        [containers::TESTS, confined::TESTS, sessions::TESTS, lives::TESTS, images::TESTS, faults::TESTS].concat();
+        [containers::TESTS, confined::TESTS, sessions::TESTS, lives::TESTS, resized::TESTS, images::TESTS, faults::TESTS]
+            .concat();
     let args: Vec<String> = env::args().skip(1).collect();
     let filters: Vec<&String> = args.iter().filter(|arg| !arg.starts_with("--") && *arg != "terse").collect();
     let exact = args.iter().any(|arg| arg == "--exact");
