@@ -1,6 +1,7 @@
 //! The node agent as a whole: what all workers share, and who tells them what happens.
 
 mod admission;
+mod allocation;
 mod dispatch;
 mod orphans;
 
@@ -18,6 +19,7 @@ use k8s_openapi::{
 use kube::Client;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub(crate) use self::allocation::Grant;
 use crate::{
     events::Recorder, gc, images::Images, network::PodNetwork, node, objects::Objects, paths::Paths, pod::Handle,
     runtime::Runtime, services::Services, volumes::removal,

@@ -1,6 +1,6 @@
 //! The kubelet's runtime over `windlass_oci`: real containers.
 
-use std::{io, time::Duration};
+use std::{collections::BTreeMap, io, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -118,6 +118,13 @@ impl Runtime for OciRuntime {
 
     async fn start_container(&self, id: &str) -> Result<(), Error> {
         self.inner.start_container(id).await.map_err(runtime_error)
+    }
+
+    async fn update_container(&self, id: &str, changed: &Resources, annotations: BTreeMap<String, String>) -> Result<(), Error> {
+        let mut config = self.container(id).await?.config;
+        config.resources = Resources { oom_score_adj: config.resources.oom_score_adj, ..changed.clone() };
+        config.annotations.extend(annotations);
+        self.inner.update_container(id, resources(changed), note(&config)?).await.map_err(runtime_error)
     }
 
     async fn stop_container(&self, id: &str, grace: Duration) -> Result<(), Error> {
@@ -316,6 +323,7 @@ fn runtime_error(error: RuntimeError) -> Error {
         RuntimeError::User(_) | RuntimeError::Spec(_) | RuntimeError::Seccomp(_) | RuntimeError::Start(_) => {
             Error::Start(chain(&error))
         }
+        RuntimeError::MemoryInUse { limit, usage } => Error::MemoryInUse { limit, usage },
         RuntimeError::Unkillable(_) => Error::Io { doing: error.to_string(), source: io::ErrorKind::TimedOut.into() },
         RuntimeError::Io { doing, source } => Error::Io { doing, source },
     }

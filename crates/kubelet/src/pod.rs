@@ -6,6 +6,7 @@ mod ended;
 mod kill;
 mod objects;
 mod operation;
+mod resize;
 mod set_up;
 mod start;
 mod status;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use windlass_planner::pod::ephemeral::ephemeral;
 
 pub(crate) use self::{adopt::Existing, container_config::note::GRACE_SECONDS as GRACE_NOTE, worker::Worker};
+use crate::kubelet::Grant;
 
 /// What is told to a worker.
 #[derive(Debug, Clone)]
@@ -36,6 +38,8 @@ pub(crate) enum Message {
 pub(crate) struct Handle {
     /// The pod as the API has it.
     pub(crate) pod: watch::Sender<Arc<Pod>>,
+    /// What this machine has granted it.
+    pub(crate) grant: watch::Sender<Grant>,
     pub(crate) inbox: mpsc::Sender<Message>,
     /// What the worker said of the pod last.
     pub(crate) status: watch::Receiver<Arc<PodStatus>>,

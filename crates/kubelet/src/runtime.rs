@@ -287,6 +287,14 @@ pub enum Error {
     /// The container could not be made or started (a missing command, say).
     #[error("{0}")]
     Start(String),
+    /// The container uses more memory than it is to have.
+    #[error("memory limit ({limit}) below current usage ({usage})")]
+    MemoryInUse {
+        /// Bytes that it is to have.
+        limit: i64,
+        /// Bytes that it uses.
+        usage: u64,
+    },
     /// It did not end in time.
     #[error("timed out after {0:?}")]
     Timeout(Duration),
@@ -330,6 +338,10 @@ pub trait Runtime: Send + Sync + 'static {
     async fn create_container(&self, sandbox_id: &str, config: ContainerConfig) -> Result<String, Error>;
     /// Starts it; returns once its process runs (or could not be run).
     async fn start_container(&self, id: &str) -> Result<(), Error>;
+    /// Gives a running container other shares of CPU and other limits of CPU and memory (0: as they are), and notes `annotations` with it.
+    /// Nothing happens to one that does not run, or that would have less memory than it uses ([`Error::MemoryInUse`]).
+    async fn update_container(&self, id: &str, resources: &Resources, annotations: BTreeMap<String, String>)
+    -> Result<(), Error>;
     /// Sends the stop signal (the image's, or SIGTERM), waits, then SIGKILL; returns when it has ended.
     async fn stop_container(&self, id: &str, grace: Duration) -> Result<(), Error>;
     /// Removes a container that has ended, its root file system included, not its log.

@@ -13,6 +13,7 @@ mod fixture;
 pub mod observed;
 mod plan;
 pub mod probe;
+pub mod resize;
 pub mod resources;
 pub mod restart;
 mod status;

@@ -1,6 +1,9 @@
 //! Whether this machine runs a pod that is new to it.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+};
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{Node, Pod, PodStatus};
@@ -14,6 +17,7 @@ use windlass_planner::{
 };
 
 use super::Kubelet;
+use crate::pod::Handle;
 
 impl Kubelet {
     /// Keeps at hand what the API says of the node: labels and taints are for others to write, and no pod waits for a question.
@@ -29,7 +33,7 @@ impl Kubelet {
     }
 
     /// Why the pod is not run here. What runs, or has been taken on before, stays: nothing is asked about it again.
-    pub(super) fn refusal(&self, pod: &Pod) -> Option<Refusal> {
+    pub(super) fn refusal(&self, handles: &HashMap<String, Handle>, pod: &Pod) -> Option<Refusal> {
         let was_taken = pod.status.as_ref().is_some_and(|status| status.start_time.is_some() || has_ended(status));
         if was_taken || pod.metadata.deletion_timestamp.is_some() {
             return None;
@@ -41,10 +45,8 @@ impl Kubelet {
         let node = self.node.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
         let (mut cluster, name) = (Cluster::default(), &self.options.node_name);
         cluster.set_node(node);
-        for handle in self.handles().values() {
-            if !handle.is_refused && !has_ended(&handle.status.borrow()) {
-                cluster.place(Arc::clone(&handle.pod.borrow()), name);
-            }
+        for handle in handles.values().filter(|handle| handle.takes_room()) {
+            cluster.place(handle.granted(), name);
         }
         schedule::refusal(&cluster, name, pod)
     }

@@ -17,7 +17,7 @@ use tokio::sync::{
 };
 
 use super::{
-    Kubelet,
+    Grant, Kubelet,
     orphans::{self, Directories},
 };
 use crate::{
@@ -50,6 +50,7 @@ impl Kubelet {
                     for pod in waiting.drain(..) {
                         self.see(pod, &mut existing);
                     }
+                    self.make_room();
                     if is_first_list {
                         is_first_list = false;
                         let (orphaned, directories) = (std::mem::take(&mut existing), std::mem::take(&mut directories));
@@ -57,7 +58,10 @@ impl Kubelet {
                     }
                 }
                 Ok(watcher::Event::Apply(pod)) => self.see(pod, &mut existing),
-                Ok(watcher::Event::Delete(pod)) => self.forget(|gone| gone == uid(&pod)),
+                Ok(watcher::Event::Delete(pod)) => {
+                    self.forget(|gone| gone == uid(&pod));
+                    self.make_room();
+                }
                 Err(error) => tracing::debug!(%error, "watching the pods of this node"),
             }
         }
@@ -65,19 +69,21 @@ impl Kubelet {
 
     fn see(self: &Arc<Self>, pod: Pod, existing: &mut HashMap<String, Existing>) {
         let uid = uid(&pod).to_owned();
-        if let Some(handle) = self.handles().get(&uid) {
+        // Held throughout: each pod finds what the one before it has taken.
+        let mut handles = self.handles();
+        if let Some(handle) = handles.get(&uid) {
             handle.pod.send_replace(Arc::new(pod));
-            return;
+            return self.reallocate(&handles, &uid);
         }
         if self.shutting_down.is_cancelled() {
             return;
         }
         let existing = existing.remove(&uid);
-        // One pod after the other: each finds what the one before it has taken.
-        let refusal = if existing.is_some() { None } else { self.refusal(&pod) };
-        let (worker, mut handle) = Worker::new(self, pod);
+        let refusal = if existing.is_some() { None } else { self.refusal(&handles, &pod) };
+        let grant = Grant::taken_on(&pod, existing.as_ref());
+        let (worker, mut handle) = Worker::new(self, pod, grant);
         handle.is_refused = refusal.is_some();
-        self.handles().insert(uid, handle);
+        handles.insert(uid, handle);
         self.workers.spawn(worker.run(existing.unwrap_or_default(), refusal));
     }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container as ContainerSpec, ContainerState as ApiState, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{
+    Container as ContainerSpec, ContainerState as ApiState, ContainerStatus, Pod, ResourceRequirements,
+};
 use windlass_planner::pod::{self as planner, Observed, Outcome, Run, RunState, backoff::Backoff};
 
 use super::{container_config::note, ended};
@@ -30,6 +32,17 @@ impl Existing {
     pub(crate) fn next_attempt(&self) -> u32 {
         self.sandboxes.iter().map(|sandbox| sandbox.config.attempt + 1).max().unwrap_or(0)
     }
+
+    /// What the newest run of a container was granted, where that was noted.
+    pub(crate) fn resources(&self, name: &str) -> Option<ResourceRequirements> {
+        let runs = self.containers.iter().filter(|container| container.config.name == name);
+        runs.max_by_key(|container| container.config.attempt).and_then(noted_resources)
+    }
+}
+
+/// Kubelets before it could be changed did not note it.
+fn noted_resources(container: &Container) -> Option<ResourceRequirements> {
+    serde_json::from_str(container.config.annotations.get(note::RESOURCES)?).ok()
 }
 
 /// Puts together what is known of `pod`: from the runtime, and for containers that it does not have, from the status in the API.
@@ -77,6 +90,7 @@ fn from_runtime(
             image_id: noted(note::IMAGE_ID),
             spec_hash: noted(note::SPEC_HASH),
             in_sandbox,
+            resources: noted_resources(container),
             identity: container.identity.clone(),
             state,
         }
@@ -119,6 +133,7 @@ fn from_api(said: &ContainerStatus, now: Timestamp) -> Option<planner::Container
             image_id: said.image_id.clone(),
             spec_hash: String::new(),
             in_sandbox: false,
+            resources: None,
             identity: None,
             state: RunState::Exited(outcome),
         })

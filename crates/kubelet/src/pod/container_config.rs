@@ -33,6 +33,8 @@ use crate::{
 /// Keys of the notes that the kubelet keeps with a container.
 pub(crate) mod note {
     pub(crate) const SPEC_HASH: &str = "windlass.dev/spec-hash";
+    /// What it was granted, as its spec had it.
+    pub(crate) const RESOURCES: &str = "windlass.dev/resources";
     pub(crate) const IMAGE: &str = "windlass.dev/image";
     pub(crate) const IMAGE_ID: &str = "windlass.dev/image-id";
     pub(crate) const BACKOFF_SECONDS: &str = "windlass.dev/backoff-seconds";
@@ -153,11 +155,18 @@ pub(super) fn for_kernel(kernel: resources::Kernel) -> Resources {
     }
 }
 
+/// The resources of a container as they are noted with it.
+pub(super) fn resources_note(container: &Container) -> String {
+    let resources = container.resources.clone().unwrap_or_default();
+    serde_json::to_string(&resources).expect("a list of resources has no keys but strings")
+}
+
 fn notes(pod: &Pod, container: &Container, parts: &Parts<'_>) -> BTreeMap<String, String> {
     let (image, image_id) = image_names(parts.image, container.image.as_deref().unwrap_or_default());
     let raised_at = parts.backoff.raised_at.unwrap_or(Timestamp::UNIX_EPOCH);
     [
         (note::SPEC_HASH, spec_hash(container)),
+        (note::RESOURCES, resources_note(container)),
         (note::IMAGE, image),
         (note::IMAGE_ID, image_id),
         (note::BACKOFF_SECONDS, parts.backoff.seconds.to_string()),

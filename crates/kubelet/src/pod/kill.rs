@@ -55,6 +55,7 @@ pub(crate) async fn kill(scope: Scope, order: Order) -> Done {
         KillReason::Condemned(why) if why == "FailedPostStartHook" => why.clone(),
         KillReason::Condemned(why) => format!("Container {name} {why}, will be restarted"),
         KillReason::Changed => format!("Container {name} definition changed, will be restarted"),
+        KillReason::Resized => format!("Container {name} resize requires restart"),
         KillReason::Done => format!("Stopping container {name}"),
     };
     scope.kubelet.events.pod(&scope.pod, Some(field_path(&scope.pod, name)), Type::Normal, "Killing", message);

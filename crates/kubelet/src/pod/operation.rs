@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ResourceRequirements};
 use tokio_util::sync::CancellationToken;
 use windlass_planner::pod::{Failure, Run, RunState};
 
@@ -42,6 +42,8 @@ pub(crate) enum Done {
     Inspected { container: String, id: String, state: RunState },
     /// A container was killed; its end is told separately.
     Killed { container: String, id: String },
+    /// A container has other resources now, or could not be given them.
+    Resized { container: String, id: String, result: Result<ResourceRequirements, String> },
     /// Volumes were brought up to date, or not.
     Refreshed(Result<(), volumes::Error>),
     /// Namespaces, network and volumes are gone.

@@ -223,6 +223,7 @@ impl Starting<'_> {
             image_id,
             spec_hash: spec_hash(container),
             in_sandbox: true,
+            resources: Some(container.resources.clone().unwrap_or_default()),
             identity,
             state,
         }

@@ -140,6 +140,12 @@ fn patch(status: &PodStatus, known: &PodStatus, stays: bool) -> Value {
     {
         conditions.push(json!({ "$patch": "delete", "type": CONDITION_UNROUTED }));
     }
+    if let Some(conditions) = fields.get_mut("conditions").and_then(Value::as_array_mut) {
+        let is_said =
+            |status: &PodStatus, kind: &str| status.conditions.iter().flatten().any(|condition| condition.type_ == kind);
+        let over = conditions::OF_RESIZE.into_iter().filter(|kind| is_said(known, kind) && !is_said(status, kind));
+        conditions.extend(over.map(|kind| json!({ "$patch": "delete", "type": kind })));
+    }
     // These lists merge by address, which would keep an address that the pod no longer has.
     for field in ["podIPs", "hostIPs"] {
         if old.get(field).is_some_and(|old| Some(old) != fields.get(field))

@@ -4,6 +4,7 @@ mod apply;
 mod back_off;
 mod changes;
 mod down;
+mod resize;
 
 use std::{
     borrow::Cow,
@@ -24,6 +25,7 @@ use windlass_planner::{
     schedule::Refusal,
 };
 
+use self::resize::Resizes;
 use super::{
     Handle, INBOX, Message,
     adopt::{self, Existing},
@@ -35,7 +37,7 @@ use super::{
     status::StatusWriter,
 };
 use crate::{
-    kubelet::Kubelet,
+    kubelet::{Grant, Kubelet},
     pod::{container, containers},
     probes::{self, Kind, Probed, Report},
     runtime::Sandbox,
@@ -48,8 +50,11 @@ const REPORTS: usize = 16;
 /// Keeps one pod as its spec wants it, from first sight to the end.
 pub(crate) struct Worker {
     kubelet: Arc<Kubelet>,
+    /// As it was granted, which may be less than it asks for.
     pod: Arc<Pod>,
     pod_changes: watch::Receiver<Arc<Pod>>,
+    grant: watch::Receiver<Grant>,
+    resizes: Resizes,
     inbox: mpsc::Receiver<Message>,
     gone: CancellationToken,
     observed: Observed,
@@ -82,21 +87,31 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// A worker for `pod`, and the hold on it.
-    pub(crate) fn new(kubelet: &Arc<Kubelet>, pod: Pod) -> (Self, Handle) {
+    pub(crate) fn new(kubelet: &Arc<Kubelet>, pod: Pod, grant: Grant) -> (Self, Handle) {
         let pod = Arc::new(pod);
         let (pod_sender, pod_changes) = watch::channel(Arc::clone(&pod));
+        let (pod, resizes) = (grant.allocation.apply(&pod), Resizes::new(&grant));
+        let (grant_sender, grant) = watch::channel(grant);
         let (inbox_sender, inbox) = mpsc::channel(INBOX);
         let (report_to, reports) = mpsc::channel(REPORTS);
         let gone = CancellationToken::new();
         let status = StatusWriter::start(kubelet.client.clone(), pod_changes.clone(), &kubelet.tasks);
-        let handle =
-            Handle { pod: pod_sender, inbox: inbox_sender, status: status.subscribe(), gone: gone.clone(), is_refused: false };
+        let handle = Handle {
+            pod: pod_sender,
+            grant: grant_sender,
+            inbox: inbox_sender,
+            status: status.subscribe(),
+            gone: gone.clone(),
+            is_refused: false,
+        };
         let worker = Self {
             objects: Arc::new(PodObjects::watch(&kubelet.objects, &pod)),
             hashes: hashes(&pod),
             kubelet: Arc::clone(kubelet),
             pod,
             pod_changes,
+            resizes,
+            grant,
             inbox,
             gone,
             observed: Observed::default(),
@@ -225,6 +240,7 @@ impl Worker {
             }
             Action::Start { container, attempt } => self.start(&container, attempt),
             Action::Kill { container, reason } => self.kill(&container, reason),
+            Action::Resize { container } => self.resize(&container),
             Action::Release => {
                 self.observed.sandbox = SandboxState::SettingUp;
                 let (scope, sandbox) = (self.scope(), self.sandbox.clone());
@@ -247,7 +263,7 @@ impl Worker {
         // A crash is answered once: an attempt that failed after it (for want of an image, say) was the answer already.
         let ended = known.outcome().map(|outcome| outcome.finished_at);
         let is_answered = known.failure.as_ref().is_some_and(|failure| ended.is_some_and(|ended| failure.at > ended));
-        if let Some(ended) = ended.filter(|_| !is_answered) {
+        if let Some(ended) = ended.filter(|_| !is_answered && !known.replaced) {
             known.backoff = known.backoff.next(ended, now);
         }
         let pull_pause = known.failure.as_ref().filter(|failure| failure.reason == observed::ERR_IMAGE_PULL);
@@ -284,6 +300,7 @@ impl Worker {
         let known = self.known(name);
         known.busy = true;
         known.ready = false;
+        known.replaced = matches!(reason, KillReason::Changed | KillReason::Resized);
         let is_done = reason == KillReason::Done;
         let netns = self.sandbox.as_ref().and_then(|sandbox| sandbox.netns.clone());
         let routed = kill::Routed { pod: self.pod_changes.clone(), said: self.status.settled(), netns };
@@ -350,6 +367,7 @@ impl Worker {
             () = self.gone.cancelled() => {}
             () = self.kubelet.shutting_down.cancelled() => {}
             Ok(()) = self.pod_changes.changed() => self.see_pod(),
+            Ok(()) = self.grant.changed() => self.see_pod(),
             Some(message) = self.inbox.recv() => self.hear(message).await,
             Some(Ok(done)) = self.operations.join_next(), if !self.operations.is_empty() => self.apply(done).await,
             Some(report) = self.reports.recv() => self.judge(report),
@@ -368,7 +386,8 @@ impl Worker {
         }
         let status = planner::status(&self.pod, &self.observed, &self.status.latest(), Timestamp::now());
         self.tell_of_back_off(&status);
-        self.status.publish(status);
+        self.tell_of_resize(&status);
+        self.say(status);
     }
 }
 

@@ -8,6 +8,7 @@ mod life;
 mod network;
 mod probed;
 mod refused;
+mod resized;
 mod runtime;
 mod stopped;
 mod streaming;

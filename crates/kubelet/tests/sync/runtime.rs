@@ -12,8 +12,8 @@ use futures::{SinkExt as _, StreamExt as _};
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 use windlass_kubelet::runtime::{
-    Container, ContainerConfig, ContainerExited, ContainerState, Error, ExecOutput, Image, RegistryAuth, Runtime, Sandbox,
-    SandboxConfig,
+    Container, ContainerConfig, ContainerExited, ContainerState, Error, ExecOutput, Image, RegistryAuth, Resources, Runtime,
+    Sandbox, SandboxConfig,
 };
 use windlass_kubelet::session::{Input, Session, Streams};
 use windlass_planner::pod::Identity;
@@ -27,6 +27,8 @@ pub(crate) struct State {
     counter: u32,
     /// Calls that changed something, in order.
     pub(crate) journal: Vec<String>,
+    /// Bytes of memory that every container uses.
+    pub(crate) memory_used: i64,
     /// Exit code of every `exec`.
     pub(crate) exec_exit_code: i32,
 }
@@ -171,6 +173,26 @@ impl Runtime for FakeRuntime {
             return Err(Error::Start(message));
         }
         container.state = ContainerState::Running { started_at: now };
+        state.journal.push(line);
+        Ok(())
+    }
+
+    async fn update_container(
+        &self,
+        id: &str,
+        resources: &Resources,
+        annotations: BTreeMap<String, String>,
+    ) -> Result<(), Error> {
+        let mut state = self.state();
+        let used = state.memory_used;
+        let container = state.containers.get_mut(id).ok_or_else(|| not_found("container", id))?;
+        let limit = resources.memory_limit;
+        if limit > 0 && limit < used {
+            return Err(Error::MemoryInUse { limit, usage: used.unsigned_abs() });
+        }
+        container.config.resources = resources.clone();
+        container.config.annotations.extend(annotations);
+        let line = format!("update {} {} to {} {}", container.config.name, container.config.attempt, resources.cpu_shares, limit);
         state.journal.push(line);
         Ok(())
     }

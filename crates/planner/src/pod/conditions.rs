@@ -9,11 +9,15 @@ use k8s_openapi::{
 use super::{
     container_status::is_ready,
     observed::{Container, Observed, Sandbox},
+    resize,
     restart::is_sidecar,
 };
 
 /// Types of the conditions that the kubelet writes; all others belong to somebody else.
 pub const OWNED: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+
+/// Types of the conditions that the kubelet writes while resources are being changed, and takes away after it.
+pub const OF_RESIZE: [&str; 2] = ["PodResizePending", "PodResizeInProgress"];
 
 /// Whether the condition `kind` of `status` is `True`.
 pub fn is_true(status: Option<&PodStatus>, kind: &str) -> bool {
@@ -46,7 +50,29 @@ pub(super) fn conditions(
     let ready = ready(pod, spec, &containers_ready);
     let sandbox_ready = if observed.sandbox == Sandbox::Ready { HOLDS } else { Verdict { holds: false, ..HOLDS } };
     let verdicts = [sandbox_ready, initialized(spec, observed, phase), ready, containers_ready, HOLDS];
-    OWNED.into_iter().zip(verdicts).map(|(kind, verdict)| condition(pod, kind, verdict, previous, now)).collect()
+    let owned = OWNED.into_iter().zip(verdicts.map(Some));
+    owned
+        .chain(OF_RESIZE.into_iter().zip([pending(observed), in_progress(spec, observed)]))
+        .filter_map(|(kind, verdict)| Some(condition(pod, kind, verdict?, previous, now)))
+        .collect()
+}
+
+fn pending(observed: &Observed) -> Option<Verdict> {
+    let pending = observed.pending_resize.as_ref()?;
+    Some(Verdict { reason: Some(pending.reason()), message: Some(pending.message().to_owned()), ..HOLDS })
+}
+
+/// While a container has not what it was granted.
+fn in_progress(spec: &PodSpec, observed: &Observed) -> Option<Verdict> {
+    let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+    let under_way: Vec<Option<&str>> =
+        containers.filter_map(|container| resize::in_progress(container, known(observed, &container.name)?)).collect();
+    let errors: Vec<&str> = under_way.iter().copied().flatten().collect();
+    match (under_way.is_empty(), errors.is_empty()) {
+        (true, _) => None,
+        (false, true) => Some(HOLDS),
+        (false, false) => Some(Verdict { reason: Some("Error"), message: Some(errors.join(", ")), ..HOLDS }),
+    }
 }
 
 fn condition(pod: &Pod, kind: &str, verdict: Verdict, previous: &PodStatus, now: Timestamp) -> PodCondition {

@@ -50,7 +50,8 @@ pub(super) fn container_status(
         last_state: Some(last.filter(|run| run.outcome().is_some()).map(run_state).unwrap_or_default()),
         state: Some(state),
         allocated_resources: spec.resources.as_ref().and_then(|resources| resources.requests.clone()),
-        resources: spec.resources.clone(),
+        // What does not run has what it was granted.
+        resources: known.running().and_then(|run| run.resources.clone()).or_else(|| spec.resources.clone()),
         volume_mounts: volume_mounts(spec),
         user: latest.and_then(user),
         ..ContainerStatus::default()

@@ -46,6 +46,7 @@ fn run(attempt: u32, state: RunState) -> Run {
         image_id: "docker.io/library/nginx@sha256:aa".into(),
         spec_hash: "h1".into(),
         in_sandbox: true,
+        resources: None,
         identity: Some(Identity { uid: 101, gid: 101, groups: vec![101, 2000] }),
         state,
     }

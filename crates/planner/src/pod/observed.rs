@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use jiff::Timestamp;
 
-use super::backoff::Backoff;
+use k8s_openapi::api::core::v1::ResourceRequirements;
+
+use super::{backoff::Backoff, resize::Pending};
 
 /// Everything that decisions about one pod rest on, besides its spec.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -27,6 +29,8 @@ pub struct Observed {
     pub ended: Option<(String, String)>,
     /// It was never taken on: there is nothing to say of its containers.
     pub refused: bool,
+    /// It asks for other resources than it was granted, and why it has not got them.
+    pub pending_resize: Option<Pending>,
 }
 
 /// State of what a pod's containers share.
@@ -63,6 +67,10 @@ pub struct Container {
     pub ready: bool,
     /// Its liveness or startup probe, or its postStart hook, failed for good: it must be restarted.
     pub condemned: Option<String>,
+    /// It was stopped only to be started anew: that is no end of its work, whatever its policy says.
+    pub replaced: bool,
+    /// Why it could not be given the resources that it was granted.
+    pub resize_failure: Option<Failure>,
     /// Grows with each crash.
     pub backoff: Backoff,
 }
@@ -85,7 +93,7 @@ impl Container {
 }
 
 /// One run of a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Run {
     /// Container id as the runtime has it.
     pub id: String,
@@ -99,6 +107,8 @@ pub struct Run {
     pub spec_hash: String,
     /// Made in the sandbox that exists now. A run from a lost sandbox counts as history: init containers run again.
     pub in_sandbox: bool,
+    /// What it has of the machine now; `None` where that is not known: then it has what it was granted.
+    pub resources: Option<ResourceRequirements>,
     /// Who its first process is, where that is known.
     pub identity: Option<Identity>,
     /// Where it is in its life.

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Container as Spec, Pod, PodSpec};
 use super::{
     ephemeral::{self, ephemeral},
     observed::{Container, Observed, Sandbox},
+    resize::{self, Step},
     restart::{self, Next, is_sidecar},
 };
 
@@ -30,6 +31,11 @@ pub enum Action {
         /// Why.
         reason: KillReason,
     },
+    /// Give a running container the resources that it was granted.
+    Resize {
+        /// Name.
+        container: String,
+    },
     /// Stop the whole pod for good: it outlived `activeDeadlineSeconds`.
     Expire,
     /// Every container has ended for good: give back namespaces, network and volumes.
@@ -43,6 +49,8 @@ pub enum KillReason {
     Condemned(String),
     /// Its image was changed.
     Changed,
+    /// Its resources were changed, and it wants to be started with them.
+    Resized,
     /// A sidecar or ephemeral container whose pod has done its work.
     Done,
 }
@@ -103,7 +111,8 @@ pub fn plan(pod: &Pod, observed: &Observed, hashes: &BTreeMap<String, String>, n
 /// Whether no container of the pod will run again: all have ended, or an init container failed for good.
 pub(super) fn is_over(spec: &PodSpec, observed: &Observed) -> bool {
     let ended = |container: &Spec, is_init: bool| {
-        let outcome = observed.containers.get(&container.name).and_then(Container::outcome);
+        let known = observed.containers.get(&container.name).filter(|known| !known.replaced);
+        let outcome = known.and_then(Container::outcome);
         outcome.filter(|outcome| !restart::is_wanted_again(spec, container, is_init, outcome)).cloned()
     };
     let init_failed = spec
@@ -147,6 +156,7 @@ struct Containers<'a> {
 impl Containers<'_> {
     fn plan(&mut self) {
         self.kill_the_condemned();
+        self.resize();
         self.start_ephemeral_containers();
         let init_done = self.start_init_containers();
         if init_done {
@@ -178,10 +188,30 @@ impl Containers<'_> {
             let reason = match (&known.condemned, self.hashes.get(&container.name)) {
                 (Some(why), _) => KillReason::Condemned(why.clone()),
                 (None, Some(hash)) if *hash != run.spec_hash => KillReason::Changed,
+                _ if resize::step(container, run) == Some(Step::Restart) => KillReason::Resized,
                 _ => continue,
             };
             self.plan.actions.push(Action::Kill { container: container.name.clone(), reason });
         }
+    }
+
+    /// What failed is tried again after a pause.
+    fn resize(&mut self) {
+        for container in self.spec.init_containers.iter().flatten().chain(&self.spec.containers) {
+            let known = self.known(container);
+            let is_away = |run| resize::step(container, run) == Some(Step::InPlace);
+            if known.busy || !known.running().is_some_and(is_away) || self.is_to_be_killed(container) {
+                continue;
+            }
+            match known.resize_failure.filter(|failure| self.now < failure.retry_at) {
+                Some(failure) => self.plan.wake(failure.retry_at),
+                None => self.plan.actions.push(Action::Resize { container: container.name.clone() }),
+            }
+        }
+    }
+
+    fn is_to_be_killed(&self, container: &Spec) -> bool {
+        self.plan.actions.iter().any(|action| matches!(action, Action::Kill { container: name, .. } if *name == container.name))
     }
 
     /// Starts what is next among the init containers; true once the regular ones have succeeded and the sidecars have started.

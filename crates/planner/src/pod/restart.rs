@@ -46,6 +46,9 @@ pub fn is_wanted_again(pod: &PodSpec, container: &Spec, is_init: bool, outcome: 
 /// What to do about a container that ended.
 pub fn next(pod: &PodSpec, spec: &Spec, is_init: bool, container: &Container, now: Timestamp) -> Next {
     let Some(outcome) = container.outcome() else { return Next::Stay };
+    if container.replaced {
+        return Next::Restart;
+    }
     if !is_wanted_again(pod, spec, is_init, outcome) {
         return Next::Stay;
     }

@@ -126,8 +126,10 @@ impl NodeState {
     pub(super) fn insert(&mut self, pod: Arc<Pod>) {
         let uid = owner::uid(&pod.metadata).to_owned();
         let owner = |pod: &Pod| owner::controller_uid(&pod.metadata).map(str::to_owned);
+        let requests = Resources::of_placed(&pod);
         if let Some(placed) = self.pods.get_mut(&uid)
             && placed.pod.spec == pod.spec
+            && placed.requests == requests
             && owner(&placed.pod) == owner(&pod)
         {
             placed.pod = pod;
@@ -135,7 +137,6 @@ impl NodeState {
         }
         self.remove(&uid);
         let spec = pod.spec.as_ref();
-        let requests = spec.map(Resources::of_pod).unwrap_or_default();
         let for_score = spec.map(Resources::of_pod_for_score).unwrap_or_default();
         self.requested.add(&requests);
         self.for_score.add(&for_score);

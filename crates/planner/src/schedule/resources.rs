@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::core::v1::{Container, PodSpec},
+    api::core::v1::{Container, ContainerStatus, Pod, PodSpec},
     apimachinery::pkg::api::resource::Quantity,
 };
+
+use crate::pod::resize::Pending;
 
 /// Amounts by resource: thousandths of a CPU, bytes, or whole units.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,7 +31,30 @@ impl Resources {
         Self::sum(spec, &requests)
     }
 
-    /// The same, with upstream's stand-ins for containers that do not say.
+    /// What a pod that is placed holds of its node. While its resources are being changed that is the most of what it asks for, was
+    /// granted and has; what can never be granted does not count.
+    pub fn of_placed(pod: &Pod) -> Self {
+        let Some(spec) = &pod.spec else { return Self::default() };
+        let status = pod.status.as_ref();
+        let statuses: Vec<&ContainerStatus> = status
+            .into_iter()
+            .flat_map(|status| [&status.container_statuses, &status.init_container_statuses])
+            .flat_map(|list| list.iter().flatten())
+            .collect();
+        let mut conditions = status.into_iter().flat_map(|status| status.conditions.iter().flatten());
+        let is_infeasible = conditions
+            .any(|condition| condition.type_ == "PodResizePending" && condition.reason.as_deref() == Some(Pending::INFEASIBLE));
+        Self::sum(spec, &|container| {
+            let status = statuses.iter().find(|status| status.name == container.name && status.allocated_resources.is_some());
+            let Some(status) = status else { return requests(container) };
+            let mut held = if is_infeasible { Self::default() } else { requests(container) };
+            held.raise_to(&Self::of_list(status.allocated_resources.as_ref()));
+            held.raise_to(&Self::of_list(status.resources.as_ref().and_then(|resources| resources.requests.as_ref())));
+            held
+        })
+    }
+
+    /// The same as [`Resources::of_pod`], with upstream's stand-ins for containers that do not say.
     pub fn of_pod_for_score(spec: &PodSpec) -> Self {
         Self::sum(spec, &|container| {
             let mut asked = requests(container);

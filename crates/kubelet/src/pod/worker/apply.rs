@@ -31,6 +31,7 @@ impl Worker {
             Done::Started { container, result: Ok(started) } => self.is_started(&container, started),
             Done::Started { container, result: Err(failed) } => self.is_not_started(&container, failed),
             Done::Inspected { container, id, state } => self.is_inspected(&container, &id, state),
+            Done::Resized { container, id, result } => self.is_resized(&container, &id, result),
             Done::Killed { container, id } => {
                 if self.known(&container).latest.as_ref().is_some_and(|run| run.id == id) {
                     self.inspect(&container, &id);
@@ -128,6 +129,8 @@ impl Worker {
     fn put_run(&mut self, container: &str, run: Run) {
         let known = self.known(container);
         known.busy = false;
+        known.replaced = false;
+        known.resize_failure = None;
         let is_same_attempt = known.latest.as_ref().is_some_and(|latest| latest.attempt == run.attempt);
         let replaced = known.latest.replace(run);
         let forgotten = if is_same_attempt { replaced } else { std::mem::replace(&mut known.previous, replaced) };

@@ -10,7 +10,7 @@ use crate::pod::objects::PodObjects;
 
 impl Worker {
     pub(super) fn see_pod(&mut self) {
-        let pod = Arc::clone(&self.pod_changes.borrow_and_update());
+        let pod = self.granted_pod();
         let is_relabelled =
             pod.metadata.labels != self.pod.metadata.labels || pod.metadata.annotations != self.pod.metadata.annotations;
         let hashes = hashes(&pod);
@@ -26,6 +26,7 @@ impl Worker {
             }
         }
         (self.hashes, self.pod) = (hashes, pod);
+        self.see_grant();
         self.status.insist(self.pod.status.as_ref());
         if is_relabelled {
             self.refresh();

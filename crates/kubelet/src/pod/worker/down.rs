@@ -1,6 +1,6 @@
 //! The end of a pod: deleted, expired, or switched off with the machine.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use http::Method;
 use serde_json::json;
@@ -125,7 +125,7 @@ impl Worker {
                 run.state = windlass_planner::pod::RunState::Exited(ended::lost(jiff::Timestamp::now()));
             }
         }
-        self.pod = Arc::clone(&self.pod_changes.borrow_and_update());
+        self.pod = self.granted_pod();
     }
 
     /// Lets the API forget the pod, now that nothing of it is left here.

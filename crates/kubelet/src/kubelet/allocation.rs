@@ -1,0 +1,102 @@
+//! What pods are granted of this machine when they ask for other resources than they have.
+
+use std::{collections::HashMap, sync::Arc};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use windlass_planner::{
+    pod::resize::{self, Allocation, Pending},
+    schedule::Resources,
+};
+
+use super::Kubelet;
+use crate::pod::{Existing, Handle};
+
+/// What a pod has been granted, and since when it waits for more, and why.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Grant {
+    pub(crate) allocation: Allocation,
+    pub(crate) waits: Option<(Pending, Timestamp)>,
+}
+
+impl Grant {
+    /// What a pod gets that is taken on: all that it asks for, unless its containers run with something else.
+    pub(super) fn taken_on(pod: &Pod, existing: Option<&Existing>) -> Self {
+        let has = |container: &str| existing?.resources(container);
+        let allocation = pod.spec.as_ref().map(|spec| Allocation::taken_over(spec, has)).unwrap_or_default();
+        Self { allocation, waits: None }
+    }
+}
+
+impl Handle {
+    /// The pod as it was granted.
+    pub(super) fn granted(&self) -> Arc<Pod> {
+        self.grant.borrow().allocation.apply(&self.pod.borrow())
+    }
+
+    /// It holds something of this machine.
+    pub(super) fn takes_room(&self) -> bool {
+        let has_ended = matches!(self.status.borrow().phase.as_deref(), Some("Succeeded" | "Failed"));
+        !self.is_refused && !has_ended
+    }
+
+    /// It asks for something else than it was granted.
+    fn is_unserved(&self) -> bool {
+        let pod = self.pod.borrow();
+        let stays = self.takes_room() && pod.metadata.deletion_timestamp.is_none();
+        stays && pod.spec.as_ref().is_some_and(|spec| !self.grant.borrow().allocation.covers(spec))
+    }
+}
+
+impl Kubelet {
+    /// Something was given back: whoever waits for it is served.
+    pub(crate) fn make_room(&self) {
+        self.serve(&self.handles());
+    }
+
+    /// A pod has changed.
+    pub(super) fn reallocate(&self, handles: &HashMap<String, Handle>, uid: &str) {
+        let Some(handle) = handles.get(uid) else { return };
+        if handle.is_unserved() {
+            return self.serve(handles);
+        }
+        // It may have taken its wish back.
+        handle.grant.send_if_modified(|grant| grant.waits.take().is_some());
+    }
+
+    /// Decides on all pods that ask for something else than they have, one after the other: each finds what the one before it took.
+    fn serve(&self, handles: &HashMap<String, Handle>) {
+        let mut unserved: Vec<(&String, &Handle)> = handles.iter().filter(|(_, handle)| handle.is_unserved()).collect();
+        let now = Timestamp::now();
+        unserved.sort_by_cached_key(|(_, handle)| {
+            let since = handle.grant.borrow().waits.as_ref().map_or(now, |(_, since)| *since);
+            resize::precedence(&handle.pod.borrow(), &handle.granted(), since)
+        });
+        for (uid, handle) in unserved {
+            let pod = Arc::clone(&handle.pod.borrow());
+            let Some(spec) = &pod.spec else { continue };
+            let pending =
+                resize::verdict(&Resources::of_pod(spec), &self.used(handles, uid), &Resources::of_list(Some(&self.allocatable)));
+            handle.grant.send_if_modified(|grant| {
+                let since = grant.waits.as_ref().map_or(now, |(_, since)| *since);
+                let decided = match pending {
+                    None => Grant { allocation: Allocation::of(spec), waits: None },
+                    Some(pending) => Grant { allocation: grant.allocation.clone(), waits: Some((pending, since)) },
+                };
+                let is_new = *grant != decided;
+                *grant = decided;
+                is_new
+            });
+        }
+    }
+
+    /// What the other pods of this machine hold.
+    fn used(&self, handles: &HashMap<String, Handle>, uid: &str) -> Resources {
+        let mut used = Resources::default();
+        let others = handles.iter().filter(|(other, handle)| *other != uid && handle.takes_room());
+        for (_, handle) in others {
+            used.add(&handle.granted().spec.as_ref().map(Resources::of_pod).unwrap_or_default());
+        }
+        used
+    }
+}

@@ -1,0 +1,126 @@
+//! Changes of the pod's resources while it runs: what was granted, what came of it, and what is said of it.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus, ResourceRequirements};
+use windlass_planner::pod::{
+    Failure,
+    resize::{Allocation, Pending, summary},
+};
+
+use super::Worker;
+use crate::{
+    events::Type,
+    kubelet::Grant,
+    pod::{container, resize},
+};
+
+/// Pause after a container could not be given its resources.
+const PAUSE: SignedDuration = SignedDuration::from_secs(10);
+
+/// What the worker knows of changes of resources.
+pub(super) struct Resizes {
+    /// What was granted when it looked last.
+    granted: Allocation,
+    /// Generation of the pod whose wish is granted and not yet said to be fulfilled.
+    under_way: Option<i64>,
+    /// What was told of a wish that is not granted, and of which generation.
+    told: Option<(Pending, Option<i64>)>,
+}
+
+impl Resizes {
+    pub(super) fn new(grant: &Grant) -> Self {
+        Self { granted: grant.allocation.clone(), under_way: None, told: None }
+    }
+}
+
+impl Worker {
+    /// The newest that the API has of the pod, as it was granted.
+    pub(super) fn granted_pod(&mut self) -> Arc<Pod> {
+        let pod = Arc::clone(&self.pod_changes.borrow_and_update());
+        self.grant.borrow_and_update().allocation.apply(&pod)
+    }
+
+    /// Takes note of what was granted, or not.
+    pub(super) fn see_grant(&mut self) {
+        let Grant { allocation, waits } = self.grant.borrow().clone();
+        let generation = self.pod.metadata.generation;
+        if self.resizes.granted != allocation {
+            self.resizes.granted = allocation;
+            self.resizes.under_way = Some(generation.unwrap_or(0));
+            for known in self.observed.containers.values_mut() {
+                known.resize_failure = None;
+            }
+            let message = summary("Pod resize started", &self.pod, generation.unwrap_or(0), "");
+            self.kubelet.events.pod(&self.pod, None, Type::Normal, "ResizeStarted", message);
+        }
+        self.observed.pending_resize = waits.map(|(pending, _)| pending);
+        let told = self.observed.pending_resize.clone().map(|pending| (pending, generation));
+        if let Some((pending, _)) = told.as_ref().filter(|_| told != self.resizes.told) {
+            let event = match pending {
+                Pending::Deferred(_) => "ResizeDeferred",
+                Pending::Infeasible(_) => "ResizeInfeasible",
+            };
+            let wanted = Arc::clone(&self.pod_changes.borrow());
+            let what = format!("Pod resize {}", pending.reason());
+            let message = summary(&what, &wanted, generation.unwrap_or(0), pending.message());
+            self.kubelet.events.pod(&self.pod, None, Type::Warning, event, message);
+        }
+        self.resizes.told = told;
+    }
+
+    pub(super) fn resize(&mut self, name: &str) {
+        let Some(spec) = container(&self.pod, name).map(std::borrow::Cow::into_owned) else { return };
+        let known = self.known(name);
+        let Some(id) = known.running().map(|run| run.id.clone()) else { return };
+        known.busy = true;
+        self.operations.spawn(resize::resize(self.scope(), spec, id));
+    }
+
+    pub(super) fn is_resized(&mut self, name: &str, id: &str, result: Result<ResourceRequirements, String>) {
+        let known = self.known(name);
+        known.busy = false;
+        let Some(run) = known.latest.as_mut().filter(|run| run.id == id) else { return };
+        match result {
+            Ok(resources) => {
+                run.resources = Some(resources);
+                known.resize_failure = None;
+            }
+            Err(message) => {
+                let at = Timestamp::now();
+                known.resize_failure = Some(Failure { reason: "Error".to_owned(), message, at, retry_at: at + PAUSE });
+            }
+        }
+    }
+
+    /// Says `status`; a pod that has ended leaves room to others.
+    pub(super) fn say(&self, status: PodStatus) {
+        let has_ended = |status: &PodStatus| matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+        let ends = has_ended(&status) && !has_ended(&self.status.latest());
+        self.status.publish(status);
+        if ends {
+            self.kubelet.make_room();
+        }
+    }
+
+    /// Events of a resize that has come into effect, or could not.
+    pub(super) fn tell_of_resize(&mut self, status: &PodStatus) {
+        let Some(generation) = self.resizes.under_way else { return };
+        let Some(now) = in_progress(status) else {
+            self.resizes.under_way = None;
+            let message = summary("Pod resize completed", &self.pod, generation, "");
+            return self.kubelet.events.pod(&self.pod, None, Type::Normal, "ResizeCompleted", message);
+        };
+        let latest = self.status.latest();
+        let is_told = in_progress(&latest).is_some_and(|before| before.message == now.message);
+        if let Some(error) = now.message.as_deref().filter(|_| !is_told) {
+            let message = summary("Pod resize error", &self.pod, generation, error);
+            self.kubelet.events.pod(&self.pod, None, Type::Warning, "ResizeError", message);
+        }
+    }
+}
+
+fn in_progress(status: &PodStatus) -> Option<&PodCondition> {
+    status.conditions.iter().flatten().find(|condition| condition.type_ == "PodResizeInProgress")
+}
