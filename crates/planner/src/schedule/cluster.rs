@@ -1,19 +1,24 @@
 //! The nodes and what is placed on them, kept up to date one pod at a time.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use k8s_openapi::api::{
     core::v1::{Namespace, Node, Pod},
     policy::v1::PodDisruptionBudget,
 };
 
-use super::node_state::NodeState;
+use super::{node_state::NodeState, pod_affinity::Wishes};
 use crate::owner;
 
 /// Everything the scheduler knows.
 #[derive(Debug, Clone, Default)]
 pub struct Cluster {
     nodes: BTreeMap<String, NodeState>,
+    /// Names of nodes with pods that wish something about the company of others: where there are none, none is looked for.
+    wishing: BTreeSet<String>,
     /// By uid: the node of each placed pod.
     places: BTreeMap<String, String>,
     /// Pods on nodes that are not known (yet), by node.
@@ -49,9 +54,11 @@ impl<'a> View<'a> {
         self.nodes().flat_map(|node| node.pods().map(move |pod| (node, pod)))
     }
 
-    /// Placed pods that keep others away, with their nodes.
-    pub(super) fn repelling(self) -> impl Iterator<Item = (&'a NodeState, &'a Arc<Pod>)> {
-        self.nodes().flat_map(|node| node.repelling().map(move |pod| (node, pod)))
+    /// What placed pods wish about the company of others, with their nodes.
+    pub(super) fn wishing(self) -> impl Iterator<Item = (&'a NodeState, &'a Wishes)> {
+        let is_as_it_is = move |node: &&NodeState| self.instead.is_none_or(|instead| instead.name() != node.name());
+        let known = self.cluster.wishing.iter().filter_map(|name| self.cluster.node(name)).filter(is_as_it_is);
+        known.chain(self.instead).flat_map(|node| node.wishes().map(move |wishes| (node, wishes)))
     }
 }
 
@@ -84,13 +91,15 @@ impl Cluster {
         }
         let mut state = NodeState::new(node);
         self.strays.remove(&name).into_iter().flatten().for_each(|(_, pod)| state.insert(pod));
-        self.nodes.insert(name, state);
+        self.nodes.insert(name.clone(), state);
+        self.look_for_wishes(&name);
         true
     }
 
     /// A node is gone; its pods stay known until they are gone too.
     pub fn remove_node(&mut self, name: &str) {
         if let Some(state) = self.nodes.remove(name) {
+            self.wishing.remove(name);
             self.strays.entry(name.to_owned()).or_default().extend(state.into_pods());
         }
     }
@@ -107,6 +116,7 @@ impl Cluster {
             Some(state) => state.insert(pod),
             None => drop(self.strays.entry(node.to_owned()).or_default().insert(uid, pod)),
         }
+        self.look_for_wishes(node);
     }
 
     /// A pod has ended or is gone, or could not be bound after all; whether it had a place, or was to have one.
@@ -115,6 +125,7 @@ impl Cluster {
         let Some(node) = self.places.remove(uid) else { return was_nominated };
         if let Some(state) = self.nodes.get_mut(&node) {
             state.remove(uid);
+            self.look_for_wishes(&node);
         } else if let Some(strays) = self.strays.get_mut(&node) {
             strays.remove(uid);
             if strays.is_empty() {
@@ -122,6 +133,16 @@ impl Cluster {
             }
         }
         true
+    }
+
+    /// What is on the node has changed.
+    fn look_for_wishes(&mut self, node: &str) {
+        let has_wishes = self.node(node).is_some_and(NodeState::has_wishes);
+        if !has_wishes {
+            self.wishing.remove(node);
+        } else if !self.wishing.contains(node) {
+            self.wishing.insert(node.to_owned());
+        }
     }
 
     /// Whether the pod has a place.

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec, Taint};
 use super::{
     cluster::{Cluster, View},
     node_state::{HostPort, NodeState, host_ports},
-    pod_affinity::{self, Neighbours},
+    pod_affinity::{self, Neighbours, Wishes},
     priority,
     resources::Resources,
     spread::{self, Spread},
@@ -22,6 +22,7 @@ use crate::{
 /// The pod to place, and what is worked out once for all nodes.
 #[derive(Debug)]
 pub(super) struct Candidate<'a> {
+    pub(super) view: View<'a>,
     pub(super) pod: &'a Pod,
     pub(super) spec: &'a PodSpec,
     pub(super) requests: Resources,
@@ -31,7 +32,8 @@ pub(super) struct Candidate<'a> {
     pub(super) named: Option<BTreeSet<&'a str>>,
     volumes: &'a PodVolumes,
     volumes_in_use: bool,
-    pub(super) neighbours: Neighbours<'a>,
+    pub(super) wishes: Wishes,
+    neighbours: Neighbours<'a>,
     pub(super) spread: Vec<Spread<'a>>,
 }
 
@@ -40,7 +42,9 @@ static NO_SPEC: std::sync::LazyLock<PodSpec> = std::sync::LazyLock::new(PodSpec:
 impl<'a> Candidate<'a> {
     pub(super) fn new(view: View<'a>, pod: &'a Pod, volumes: &'a PodVolumes) -> Self {
         let spec = pod.spec.as_ref().unwrap_or(&NO_SPEC);
+        let wishes = Wishes::of(pod);
         Self {
+            view,
             pod,
             spec,
             requests: Resources::of_pod(spec),
@@ -49,7 +53,8 @@ impl<'a> Candidate<'a> {
             named: node::named(spec),
             volumes,
             volumes_in_use: volumes.are_in_use(pod, view),
-            neighbours: pod_affinity::neighbours(view, pod, spec),
+            neighbours: pod_affinity::neighbours(view, pod, &wishes),
+            wishes,
             spread: spread::count(view, pod, spec),
         }
     }

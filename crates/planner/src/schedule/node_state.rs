@@ -8,7 +8,7 @@ use std::{
 
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
 
-use super::{priority, resources::Resources};
+use super::{pod_affinity::Wishes, priority, resources::Resources};
 use crate::owner;
 
 /// A port of the host that a pod takes: protocol, port, address.
@@ -33,8 +33,8 @@ pub struct NodeState {
     /// By uid of the owner that controls them: how many pods.
     siblings: BTreeMap<String, usize>,
     ports: BTreeSet<HostPort>,
-    /// Uids of pods that keep others away by anti-affinity.
-    repelling: BTreeSet<String>,
+    /// By uid: what pods wish about the company of others, of those that do.
+    wishes: BTreeMap<String, Arc<Wishes>>,
     /// How many pods there are of each priority.
     priorities: BTreeMap<i32, usize>,
 }
@@ -50,7 +50,7 @@ impl NodeState {
             pods: BTreeMap::new(),
             siblings: BTreeMap::new(),
             ports: BTreeSet::new(),
-            repelling: BTreeSet::new(),
+            wishes: BTreeMap::new(),
             priorities: BTreeMap::new(),
         }
     }
@@ -98,12 +98,22 @@ impl NodeState {
     }
 
     pub(super) fn label(&self, key: &str) -> Option<&str> {
-        self.node.metadata.labels.as_ref()?.get(key).map(String::as_str)
+        self.place(key).map(|(_, value)| value)
     }
 
-    /// Pods that keep others away.
-    pub(super) fn repelling(&self) -> impl Iterator<Item = &Arc<Pod>> {
-        self.repelling.iter().filter_map(|uid| self.pods.get(uid)).map(|placed| &placed.pod)
+    /// A label with its value.
+    pub(super) fn place(&self, key: &str) -> Option<(&str, &str)> {
+        self.node.metadata.labels.as_ref()?.get_key_value(key).map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// What its pods wish about the company of others.
+    pub(super) fn wishes(&self) -> impl Iterator<Item = &Wishes> {
+        self.wishes.values().map(|wishes| &**wishes)
+    }
+
+    /// Whether any of its pods wishes anything about the company of others.
+    pub(super) fn has_wishes(&self) -> bool {
+        !self.wishes.is_empty()
     }
 
     /// The least priority of its pods; `None` if it has none.
@@ -145,15 +155,16 @@ impl NodeState {
             *self.siblings.entry(owner.to_owned()).or_default() += 1;
         }
         *self.priorities.entry(priority(&pod)).or_default() += 1;
-        if pod_repels(&pod) {
-            self.repelling.insert(uid.clone());
+        let wishes = Wishes::of(&pod);
+        if !wishes.is_empty() {
+            self.wishes.insert(uid.clone(), Arc::new(wishes));
         }
         self.pods.insert(uid, Placed { pod, requests, for_score });
     }
 
     pub(super) fn remove(&mut self, uid: &str) {
         let Some(placed) = self.pods.remove(uid) else { return };
-        self.repelling.remove(uid);
+        self.wishes.remove(uid);
         decrement(&mut self.priorities, &priority(&placed.pod));
         self.requested.subtract(&placed.requests);
         self.for_score.subtract(&placed.for_score);
@@ -191,12 +202,6 @@ pub(super) fn host_ports(spec: &PodSpec) -> impl Iterator<Item = HostPort> + '_ 
         let address = port.host_ip.clone().filter(|address| !address.is_empty()).unwrap_or_else(|| "0.0.0.0".to_owned());
         Some((port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()), number, address))
     })
-}
-
-fn pod_repels(pod: &Pod) -> bool {
-    let affinity = pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref()?.pod_anti_affinity.as_ref());
-    let required = affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
-    required.is_some_and(|terms| !terms.is_empty())
 }
 
 /// The parts of a node that decide about placement; a heartbeat changes none of them.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{
-    api::core::v1::{Pod, PodAffinityTerm, PodSpec},
+    api::core::v1::{Pod, PodAffinityTerm, WeightedPodAffinityTerm},
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
 use windlass_api::selector::Selector;
@@ -11,132 +11,179 @@ use windlass_api::selector::Selector;
 use super::{cluster::View, node_state::NodeState, verdict::Rejection};
 use crate::owner;
 
-/// A label of nodes and a value of it.
-type Place<'a> = (&'a str, &'a str);
+/// What it weighs in a score that a placed pod needs the company: upstream's default `hardPodAffinityWeight`.
+const WEIGHT_OF_NEED: i64 = 1;
+
+/// One wish about where others are, ready to be compared with them.
+#[derive(Debug)]
+struct Term {
+    topology_key: String,
+    selector: Selector,
+    namespaces: Vec<String>,
+    /// By their labels: namespaces besides those.
+    further: Selector,
+}
+
+impl Term {
+    fn new(term: &PodAffinityTerm, of: &Pod) -> Self {
+        let selector = |wanted: Option<&LabelSelector>| Selector::from_typed(wanted).unwrap_or_else(|_| Selector::nothing());
+        let mut namespaces = term.namespaces.clone().unwrap_or_default();
+        if namespaces.is_empty() && term.namespace_selector.is_none() {
+            namespaces.push(owner::namespace(&of.metadata).to_owned());
+        }
+        Self {
+            topology_key: term.topology_key.clone(),
+            selector: selector(term.label_selector.as_ref()),
+            namespaces,
+            further: selector(term.namespace_selector.as_ref()),
+        }
+    }
+
+    fn matches(&self, pod: &Pod, view: View<'_>) -> bool {
+        let namespace = owner::namespace(&pod.metadata);
+        self.selector.matches(&pod.metadata.labels.as_ref())
+            && (self.namespaces.iter().any(|name| name == namespace) || self.further.matches(&view.labels_of(namespace)))
+    }
+}
+
+/// What a pod wishes about the company of others.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    wanted: Vec<Term>,
+    avoided: Vec<Term>,
+    /// With their weights, which are negative where others are avoided.
+    preferred: Vec<(Term, i64)>,
+}
+
+impl Wishes {
+    /// Reads the affinity of the pod.
+    pub(super) fn of(pod: &Pod) -> Self {
+        let mut found = Self::default();
+        let Some(affinity) = pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref()) else { return found };
+        let required = |terms: &Option<Vec<PodAffinityTerm>>| terms.iter().flatten().map(|term| Term::new(term, pod)).collect();
+        let preferred = |terms: &Option<Vec<WeightedPodAffinityTerm>>, sign: i64| {
+            let weigh = |term: &WeightedPodAffinityTerm| (Term::new(&term.pod_affinity_term, pod), sign * i64::from(term.weight));
+            terms.iter().flatten().map(weigh).collect::<Vec<_>>()
+        };
+        if let Some(towards) = &affinity.pod_affinity {
+            found.wanted = required(&towards.required_during_scheduling_ignored_during_execution);
+            found.preferred = preferred(&towards.preferred_during_scheduling_ignored_during_execution, 1);
+        }
+        if let Some(away) = &affinity.pod_anti_affinity {
+            found.avoided = required(&away.required_during_scheduling_ignored_during_execution);
+            found.preferred.extend(preferred(&away.preferred_during_scheduling_ignored_during_execution, -1));
+        }
+        found
+    }
+
+    /// Whether it has none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.wanted.is_empty() && self.avoided.is_empty() && self.preferred.is_empty()
+    }
+}
+
+/// By label of nodes: values of it.
+type Places<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
+
+fn is_among(node: &NodeState, places: &Places<'_>) -> bool {
+    places.iter().any(|(key, values)| node.label(key).is_some_and(|value| values.contains(value)))
+}
 
 /// Where the company is that decides about a pod.
 #[derive(Debug, Default)]
 pub(super) struct Neighbours<'a> {
-    /// For each required term of affinity: the label it counts by, the values where company is, and whether the pod is
-    /// company enough for itself.
-    wanted: Vec<(&'a str, BTreeSet<&'a str>, bool)>,
+    /// For each required term of affinity: the label it counts by, and the values where company is.
+    wanted: Vec<(String, BTreeSet<&'a str>)>,
+    /// Whether the pod is company enough for itself.
+    own: bool,
     /// Where pods are that this one avoids.
-    avoided: BTreeSet<Place<'a>>,
+    avoided: Places<'a>,
     /// Where pods are that avoid this one.
-    repelled: BTreeSet<Place<'a>>,
-    /// Weights of preferences, by place.
-    preferred: BTreeMap<Place<'a>, i64>,
+    repelled: Places<'a>,
 }
 
-/// A term ready to be compared with pods.
-struct Term<'a> {
-    topology_key: &'a str,
-    selector: Selector,
-    namespaces: Vec<&'a str>,
-    /// By their labels: namespaces besides those.
-    further: Selector,
-    view: View<'a>,
-}
-
-impl<'a> Term<'a> {
-    fn new(view: View<'a>, term: &'a PodAffinityTerm, of: &'a Pod) -> Self {
-        let selector = |wanted: Option<&LabelSelector>| Selector::from_typed(wanted).unwrap_or_else(|_| Selector::nothing());
-        let mut namespaces: Vec<&str> = term.namespaces.iter().flatten().map(String::as_str).collect();
-        if namespaces.is_empty() && term.namespace_selector.is_none() {
-            namespaces.push(owner::namespace(&of.metadata));
-        }
-        Self {
-            topology_key: &term.topology_key,
-            selector: selector(term.label_selector.as_ref()),
-            namespaces,
-            further: selector(term.namespace_selector.as_ref()),
-            view,
-        }
-    }
-
-    fn matches(&self, pod: &Pod) -> bool {
-        let namespace = owner::namespace(&pod.metadata);
-        self.selector.matches(&pod.metadata.labels.as_ref())
-            && (self.namespaces.contains(&namespace) || self.further.matches(&self.view.labels_of(namespace)))
-    }
-
-    fn place<'n>(&self, node: &'n NodeState) -> Option<Place<'n>>
-    where
-        'a: 'n,
-    {
-        Some((self.topology_key, node.label(self.topology_key)?))
-    }
-}
-
-fn terms<'a>(view: View<'a>, terms: Option<&'a Vec<PodAffinityTerm>>, of: &'a Pod) -> Vec<Term<'a>> {
-    terms.into_iter().flatten().map(|term| Term::new(view, term, of)).collect()
-}
-
-/// Looks at every pod once, and only if anybody has a wish.
-pub(super) fn neighbours<'a>(view: View<'a>, pod: &'a Pod, spec: &'a PodSpec) -> Neighbours<'a> {
+/// Looks at every pod once, and only if this one insists on anything; otherwise at those that have wishes.
+pub(super) fn neighbours<'a>(view: View<'a>, pod: &Pod, wishes: &Wishes) -> Neighbours<'a> {
     let mut found = Neighbours::default();
-    for (node, other) in view.repelling() {
-        let affinity = other.spec.as_ref().and_then(|spec| spec.affinity.as_ref()?.pod_anti_affinity.as_ref());
-        let required = affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
-        let hits = terms(view, required, other).into_iter().filter(|term| term.matches(pod));
-        found.repelled.extend(hits.filter_map(|term| Some((term.topology_key, node.label(term.topology_key)?))));
+    for (node, theirs) in view.wishing() {
+        let hits = theirs.avoided.iter().filter(|term| term.matches(pod, view));
+        add(&mut found.repelled, hits, node);
     }
-    let Some(affinity) = &spec.affinity else { return found };
-    let towards = affinity.pod_affinity.as_ref();
-    let away = affinity.pod_anti_affinity.as_ref();
-    let wanted = terms(view, towards.and_then(|wish| wish.required_during_scheduling_ignored_during_execution.as_ref()), pod);
-    let avoided = terms(view, away.and_then(|wish| wish.required_during_scheduling_ignored_during_execution.as_ref()), pod);
-    let weighed = |wish: Option<&'a Vec<k8s_openapi::api::core::v1::WeightedPodAffinityTerm>>, sign: i64| {
-        let weigh = move |term: &'a k8s_openapi::api::core::v1::WeightedPodAffinityTerm| {
-            (Term::new(view, &term.pod_affinity_term, pod), sign * i64::from(term.weight))
-        };
-        wish.into_iter().flatten().map(weigh).collect::<Vec<_>>()
-    };
-    let mut preferred = weighed(towards.and_then(|wish| wish.preferred_during_scheduling_ignored_during_execution.as_ref()), 1);
-    preferred.extend(weighed(away.and_then(|wish| wish.preferred_during_scheduling_ignored_during_execution.as_ref()), -1));
-    found.wanted = wanted.iter().map(|term| (term.topology_key, BTreeSet::new(), term.matches(pod))).collect();
-    if wanted.is_empty() && avoided.is_empty() && preferred.is_empty() {
+    if wishes.wanted.is_empty() && wishes.avoided.is_empty() {
         return found;
     }
+    found.own = wishes.wanted.iter().all(|term| term.matches(pod, view));
+    found.wanted = wishes.wanted.iter().map(|term| (term.topology_key.clone(), BTreeSet::new())).collect();
     for (node, other) in view.placed() {
-        for (term, (_, places, _)) in wanted.iter().zip(&mut found.wanted) {
-            if let Some(value) = node.label(term.topology_key).filter(|_| term.matches(other)) {
-                places.insert(value);
-            }
+        for (term, (key, values)) in wishes.wanted.iter().zip(&mut found.wanted) {
+            values.extend(node.label(key).filter(|_| term.matches(other, view)));
         }
-        found.avoided.extend(avoided.iter().filter(|term| term.matches(other)).filter_map(|term| term.place(node)));
-        for (term, weight) in preferred.iter().filter(|(term, _)| term.matches(other)) {
-            if let Some(place) = term.place(node) {
-                *found.preferred.entry(place).or_default() += weight;
-            }
-        }
+        add(&mut found.avoided, wishes.avoided.iter().filter(|term| term.matches(other, view)), node);
     }
     found
+}
+
+fn add<'a, 't>(places: &mut Places<'a>, terms: impl Iterator<Item = &'t Term>, node: &'a NodeState) {
+    for (key, value) in terms.filter_map(|term| node.place(&term.topology_key)) {
+        places.entry(key).or_default().insert(value);
+    }
 }
 
 impl Neighbours<'_> {
     /// Why the node is out of the question.
     pub(super) fn rejection(&self, node: &NodeState) -> Option<Rejection> {
-        let is_here = |(key, value): &(&str, &str)| node.label(key) == Some(value);
         // The first of a group that wants to be together may start it anywhere.
-        let first = self.wanted.iter().all(|(_, values, own)| *own && values.is_empty());
-        let lonely = self.wanted.iter().any(|(key, values, _)| match node.label(key) {
+        let first = self.own && self.wanted.iter().all(|(_, values)| values.is_empty());
+        let lonely = self.wanted.iter().any(|(key, values)| match node.label(key) {
             Some(value) => !first && !values.contains(value),
             None => true,
         });
         if lonely {
             Some(Rejection::PodAffinity)
-        } else if self.avoided.iter().any(is_here) {
+        } else if is_among(node, &self.avoided) {
             Some(Rejection::PodAntiAffinity)
-        } else if self.repelled.iter().any(is_here) {
+        } else if is_among(node, &self.repelled) {
             Some(Rejection::ExistingPodAntiAffinity)
         } else {
             None
         }
     }
+}
 
-    /// How much the pod would like to be there.
-    pub(super) fn preference(&self, node: &NodeState) -> i64 {
-        self.preferred.iter().filter(|((key, value), _)| node.label(key) == Some(value)).map(|(_, weight)| weight).sum()
+/// Where a pod would like to be, and where those that are placed would like it to be: weights by label of nodes and value.
+#[derive(Debug, Default)]
+pub(super) struct Attraction<'a>(BTreeMap<&'a str, BTreeMap<&'a str, i64>>);
+
+/// Looks at every pod once, and only if this one prefers anything; otherwise at those that have wishes.
+pub(super) fn attraction<'a>(view: View<'a>, pod: &Pod, wishes: &Wishes) -> Attraction<'a> {
+    let mut found = Attraction::default();
+    for (node, theirs) in view.wishing() {
+        let needs = theirs.wanted.iter().map(|term| (term, WEIGHT_OF_NEED));
+        let preferences = theirs.preferred.iter().map(|(term, weight)| (term, *weight));
+        needs
+            .chain(preferences)
+            .filter(|(term, _)| term.matches(pod, view))
+            .for_each(|(term, weight)| found.add(term, weight, node));
+    }
+    if wishes.preferred.is_empty() {
+        return found;
+    }
+    for (node, other) in view.placed() {
+        let hits = wishes.preferred.iter().filter(|(term, _)| term.matches(other, view));
+        hits.for_each(|(term, weight)| found.add(term, *weight, node));
+    }
+    found
+}
+
+impl<'a> Attraction<'a> {
+    fn add(&mut self, term: &Term, weight: i64, node: &'a NodeState) {
+        if let Some((key, value)) = node.place(&term.topology_key) {
+            *self.0.entry(key).or_default().entry(value).or_default() += weight;
+        }
+    }
+
+    /// How much it speaks for the node; negative if it speaks against it.
+    pub(super) fn on(&self, node: &NodeState) -> i64 {
+        self.0.iter().filter_map(|(key, weights)| weights.get(node.label(key)?)).sum()
     }
 }

@@ -1,8 +1,16 @@
 //! Which of the nodes that can take a pod takes it best.
 
+#[cfg(test)]
+mod tests;
+
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
 
-use super::{filter::Candidate, node_state::NodeState, spread};
+use super::{
+    filter::Candidate,
+    node_state::NodeState,
+    pod_affinity::{self, Attraction},
+    spread,
+};
 use crate::{node, owner};
 
 /// Every single score lies between 0 and this.
@@ -29,7 +37,8 @@ pub(super) fn best<'a>(candidate: &Candidate<'_>, feasible: &[&'a NodeState]) ->
     if let [only] = feasible {
         return Some((only, MAX));
     }
-    let raw: Vec<Raw<'a>> = feasible.iter().map(|node| raw(candidate, node)).collect();
+    let attraction = pod_affinity::attraction(candidate.view, candidate.pod, &candidate.wishes);
+    let raw: Vec<Raw<'a>> = feasible.iter().map(|node| raw(candidate, &attraction, node)).collect();
     let range = |of: fn(&Raw<'_>) -> i64| {
         let values = || raw.iter().map(of);
         (values().min().unwrap_or(0), values().max().unwrap_or(0))
@@ -63,7 +72,7 @@ fn low(value: i64, (least, most): (i64, i64)) -> i64 {
     if most == least { MAX } else { MAX * (most - value) / (most - least) }
 }
 
-fn raw<'a>(candidate: &Candidate<'_>, node: &'a NodeState) -> Raw<'a> {
+fn raw<'a>(candidate: &Candidate<'_>, attraction: &Attraction<'_>, node: &'a NodeState) -> Raw<'a> {
     let taints = node.node().spec.as_ref().and_then(|spec| spec.taints.as_ref()).into_iter().flatten();
     let tolerations = candidate.spec.tolerations.as_deref().unwrap_or_default();
     let tolerated = |taint| tolerations.iter().any(|toleration| node::tolerates(toleration, taint));
@@ -73,7 +82,7 @@ fn raw<'a>(candidate: &Candidate<'_>, node: &'a NodeState) -> Raw<'a> {
         resources: room(candidate, node),
         taints: i64::try_from(disliked).unwrap_or(i64::MAX),
         node_affinity: preference(candidate.spec, node.node()),
-        pod_affinity: candidate.neighbours.preference(node),
+        pod_affinity: attraction.on(node),
         crowding: spread::crowding(&candidate.spread, node),
         siblings: if candidate.spread.is_empty() { siblings(candidate.pod, node) } else { 0 },
     }
