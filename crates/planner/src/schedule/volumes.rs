@@ -10,7 +10,7 @@ use k8s_openapi::api::{
 use super::{cluster::View, verdict::Rejection};
 use crate::{
     owner,
-    volume::{SELECTED_NODE, belongs_to, claim, claims_of, matching, reaches},
+    volume::{SELECTED_NODE, belongs_to, bind, claim, claims_of, matching, reaches},
 };
 
 /// What is known of storage, for one pod.
@@ -58,6 +58,11 @@ impl PodVolumes {
                 let missing = if own { "" } else { " not found" };
                 return Self::refused(format!("{why}persistentvolumeclaim \"{name}\"{missing}"));
             };
+            if claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Lost") {
+                let volume = claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref()).unwrap_or_default();
+                let why = format!("persistentvolumeclaim \"{name}\" bound to non-existent persistentvolume \"{volume}\"");
+                return Self::refused(why);
+            }
             if claim.metadata.deletion_timestamp.is_some() {
                 return Self::refused(format!("persistentvolumeclaim \"{name}\" is being deleted"));
             }
@@ -83,21 +88,26 @@ impl PodVolumes {
     /// Sorts the claim in; `false` if it has to be bound before its pod is placed and is not.
     fn add(&mut self, claim: &Arc<PersistentVolumeClaim>, storage: &Storage<'_>) -> bool {
         let named = claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref()).filter(|name| !name.is_empty());
-        let is_bound = claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
         if let Some(name) = named {
+            // As upstream: from the write on that says so, though the phase follows with the next one.
+            if !bind::is_complete(claim) {
+                return false;
+            }
             match storage.volumes.iter().find(|volume| owner::name(&volume.metadata) == name) {
                 Some(volume) => self.bound.push(Arc::clone(volume)),
                 None => self.lost = true,
             }
-            return is_bound || self.lost;
+            return true;
         }
         let Some(class) = claim::class_of(claim, storage.classes).filter(|class| claim::is_late(class)) else { return false };
         let fitting = |volume: &&Arc<PersistentVolume>| matching::smallest(claim, std::slice::from_ref(volume), None).is_some();
-        self.late.push(Late {
-            claim: Arc::clone(claim),
-            volumes: storage.volumes.iter().filter(fitting).cloned().collect(),
-            provisioned: !class.provisioner.starts_with("kubernetes.io/"),
-        });
+        // A volume that is reserved for the claim is the one that it gets.
+        let reserved = storage.volumes.iter().find(|volume| bind::is_reserved_for(volume, claim));
+        let volumes = match reserved {
+            Some(volume) => vec![Arc::clone(volume)],
+            None => storage.volumes.iter().filter(fitting).cloned().collect(),
+        };
+        self.late.push(Late { claim: Arc::clone(claim), volumes, provisioned: !class.provisioner.starts_with("kubernetes.io/") });
         true
     }
 
@@ -166,6 +176,13 @@ mod tests {
         object(json!({ "metadata": { "name": "data", "namespace": "default", "uid": "c" }, "spec": spec, "status": status }))
     }
 
+    /// Of which the volume's controller says that it is bound.
+    fn bound(spec: Value, status: Value) -> Arc<PersistentVolumeClaim> {
+        let mut bound = PersistentVolumeClaim::clone(&claim(spec, status));
+        bound.metadata.annotations = Some([("pv.kubernetes.io/bind-completed".to_owned(), "yes".to_owned())].into());
+        Arc::new(bound)
+    }
+
     fn volume(name: &str, node: &str) -> Arc<PersistentVolume> {
         let on = json!({ "matchExpressions": [{ "key": "kubernetes.io/hostname", "operator": "In", "values": [node] }] });
         object(json!({
@@ -224,17 +241,21 @@ mod tests {
 
     #[test]
     fn a_pod_goes_where_its_volumes_are_or_can_be() {
-        let bound = json!({ "volumeName": "v" });
+        let named = json!({ "volumeName": "v" });
         let is_bound = json!({ "phase": "Bound" });
         assert_eq!(place(&[], &[]), "0/2 nodes are available: persistentvolumeclaim \"data\" not found");
-        assert_eq!(place(&[claim(bound.clone(), is_bound.clone())], &[volume("v", "n2")]), "n2 undecided 0");
+        assert_eq!(place(&[bound(named.clone(), is_bound.clone())], &[volume("v", "n2")]), "n2 undecided 0");
         assert_eq!(
-            place(&[claim(bound.clone(), is_bound.clone())], &[volume("v", "n3")]),
+            place(&[bound(named.clone(), is_bound.clone())], &[volume("v", "n3")]),
             "0/2 nodes are available: 2 node(s) didn't match PersistentVolume's node affinity"
         );
         assert_eq!(
-            place(&[claim(bound, is_bound)], &[]),
+            place(&[bound(named.clone(), is_bound)], &[]),
             "0/2 nodes are available: 2 node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
+        );
+        assert_eq!(
+            place(&[bound(named, json!({ "phase": "Lost" }))], &[]),
+            "0/2 nodes are available: persistentvolumeclaim \"data\" bound to non-existent persistentvolume \"v\""
         );
         assert_eq!(
             place(&[claim(wanting("now"), json!({}))], &[]),
@@ -249,8 +270,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_between_two_steps_of_binding_is_no_obstacle() {
+        // The claim names its volume, and does not say yet that it is bound.
+        let named = json!({ "volumeName": "v" });
+        assert_eq!(place(&[bound(named.clone(), json!({ "phase": "Pending" }))], &[volume("v", "n2")]), "n2 undecided 0");
+        // Somebody else has named it, and nobody has agreed yet.
+        let unbound = "0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims";
+        assert_eq!(place(&[claim(named.clone(), json!({ "phase": "Pending" }))], &[volume("v", "n2")]), unbound);
+        assert_eq!(place(&[claim(named, json!({}))], &[]), unbound);
+        // The volume names its claim, which does not name it yet.
+        let mut reserved = PersistentVolume::clone(&volume("v", "n2"));
+        let reference = json!({ "namespace": "default", "name": "data", "uid": "c" });
+        reserved.spec.as_mut().unwrap().claim_ref = serde_json::from_value(reference).unwrap();
+        let volumes = [volume("u", "n1"), Arc::new(reserved.clone())];
+        assert_eq!(place(&[claim(wanting("static"), json!({}))], &volumes), "n2 undecided 1");
+        reserved.spec.as_mut().unwrap().claim_ref.as_mut().unwrap().uid = Some("other".to_owned());
+        let volumes = [volume("u", "n1"), Arc::new(reserved)];
+        assert_eq!(place(&[claim(wanting("static"), json!({}))], &volumes), "n1 undecided 1");
+    }
+
+    #[test]
     fn a_claim_for_one_pod_is_used_by_one_at_a_time() {
-        let once = claim(json!({ "volumeName": "v", "accessModes": ["ReadWriteOncePod"] }), json!({ "phase": "Bound" }));
+        let once = bound(json!({ "volumeName": "v", "accessModes": ["ReadWriteOncePod"] }), json!({ "phase": "Bound" }));
         let storage = Storage { claims: &[once], volumes: &[volume("v", "n2")], classes: &[] };
         let (pod, mut cluster) = (user("p", "default"), cluster());
         let volumes = PodVolumes::of(&pod, &storage);

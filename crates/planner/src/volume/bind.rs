@@ -12,7 +12,7 @@ const COMPLETED: &str = "pv.kubernetes.io/bind-completed";
 pub(super) const BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 
 /// Whether the claim was bound before.
-pub(super) fn is_complete(claim: &PersistentVolumeClaim) -> bool {
+pub(crate) fn is_complete(claim: &PersistentVolumeClaim) -> bool {
     owner::annotation(&claim.metadata, COMPLETED).is_some()
 }
 
@@ -30,7 +30,7 @@ pub(super) fn reference(claim: &PersistentVolumeClaim) -> ObjectReference {
 }
 
 /// The volume names this claim: by uid, or (made by hand) by name alone.
-pub(super) fn is_reserved_for(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
+pub(crate) fn is_reserved_for(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
     let reference = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
     reference.is_some_and(|reference| {
         let named = reference.name == claim.metadata.name && reference.namespace == claim.metadata.namespace;

@@ -3,7 +3,7 @@
 //! Behaviour follows <https://kubernetes.io/docs/concepts/storage/persistent-volumes/>. Volumes that are made here are directories of one
 //! node: with `WaitForFirstConsumer` the scheduler chooses it along with the node of the first pod that uses the claim.
 
-mod bind;
+pub(crate) mod bind;
 pub(crate) mod claim;
 mod directory;
 mod ephemeral;
