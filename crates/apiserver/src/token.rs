@@ -26,6 +26,9 @@ const MAX_KNOWN: usize = 1024;
 /// Length of a coordinate of a point on the curve P-256.
 const COORDINATE_BYTES: usize = 32;
 
+/// How long after its time an object that is being deleted still counts, as upstream.
+const LEEWAY_SECONDS: i64 = 60;
+
 /// What a token says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Claims {
@@ -44,7 +47,7 @@ pub(crate) struct Claims {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Bound {
     pub(crate) namespace: String,
-    /// Where the pod is; of a node that is gone only the name is known.
+    /// Without a pod: the node that it ends with. With one: where the pod is; of a node that is gone only the name is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) node: Option<Named>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,6 +83,13 @@ pub(crate) enum Error {
     Expired,
     #[error("service account token has been invalidated")]
     Invalidated,
+    #[error("serviceaccounts {0:?} not found")]
+    NoAccount(String),
+    #[error("service account {0}/{1} has been deleted")]
+    AccountDeleted(String, String),
+    /// What it is bound to, as the message words it, is another one by now: its uid, what claims, and the uid that is claimed.
+    #[error("{0} UID ({1}) does not match {2} ({3})")]
+    Another(&'static str, String, &'static str, String),
 }
 
 /// The keys, and tokens whose signature was seen to hold.
@@ -168,21 +178,56 @@ pub(crate) async fn verify(server: &Server, token: &str, audiences: &[String]) -
         return Err(Error::Audience(claims.aud.clone(), wanted.to_vec()));
     }
     let bound = &claims.kubernetes;
-    let mut needed = vec![("serviceaccounts", &bound.serviceaccount)];
-    needed.extend(bound.pod.as_ref().map(|pod| ("pods", pod)));
-    needed.extend(bound.secret.as_ref().map(|secret| ("secrets", secret)));
-    for (plural, named) in needed {
-        if !exists(server, plural, &bound.namespace, named).await {
-            return Err(Error::Invalidated);
+    let account = &bound.serviceaccount;
+    match look_up(server, "serviceaccounts", &bound.namespace, account).await {
+        Found::Nothing => return Err(Error::NoAccount(account.name.clone())),
+        Found::Another(uid) => return Err(Error::Another("service account", uid, "claim", account.uid.clone())),
+        Found::Deleted => return Err(Error::AccountDeleted(bound.namespace.clone(), account.name.clone())),
+        Found::Same => {}
+    }
+    // Where a pod is says its node, but does not end with it.
+    let node = bound.node.as_ref().filter(|_| bound.pod.is_none());
+    let needed = [
+        (bound.secret.as_ref(), "secrets", "secret", "service account secret ref claim"),
+        (bound.pod.as_ref(), "pods", "pod", "service account pod ref claim"),
+        (node, "nodes", "node", "service account node ref claim"),
+    ];
+    for (named, plural, what, claim) in needed {
+        let Some(named) = named else { continue };
+        let namespace = if plural == "nodes" { "" } else { &bound.namespace };
+        match look_up(server, plural, namespace, named).await {
+            Found::Nothing | Found::Deleted => return Err(Error::Invalidated),
+            Found::Another(uid) => return Err(Error::Another(what, uid, claim, named.uid.clone())),
+            Found::Same => {}
         }
     }
     Ok(Verified { user: Arc::new(user(bound, &claims.jti)), audiences: shared })
 }
 
-async fn exists(server: &Server, plural: &str, namespace: &str, named: &Named) -> bool {
-    let Some(kind) = kind::find("", "v1", plural) else { return false };
-    let Ok(Some(entry)) = server.registry.find(kind, namespace, &named.name).await else { return false };
-    record::decode(&entry).is_ok_and(|object| metadata::text(&object, "uid") == named.uid)
+/// What has become of an object.
+enum Found {
+    Same,
+    Nothing,
+    /// Another one of that name, with this uid.
+    Another(String),
+    /// It is to be gone for a while already.
+    Deleted,
+}
+
+async fn look_up(server: &Server, plural: &str, namespace: &str, named: &Named) -> Found {
+    let Some(kind) = kind::find("", "v1", plural) else { return Found::Nothing };
+    let Ok(Some(entry)) = server.registry.find(kind, namespace, &named.name).await else { return Found::Nothing };
+    let Ok(object) = record::decode(&entry) else { return Found::Nothing };
+    let uid = metadata::text(&object, "uid");
+    if uid != named.uid {
+        return Found::Another(uid.to_owned());
+    }
+    let end = metadata::text(&object, "deletionTimestamp").parse::<jiff::Timestamp>();
+    if end.is_ok_and(|end| end.as_second() + LEEWAY_SECONDS < server.clock.now().as_second()) {
+        Found::Deleted
+    } else {
+        Found::Same
+    }
 }
 
 fn user(bound: &Bound, jti: &str) -> User {

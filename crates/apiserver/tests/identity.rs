@@ -190,6 +190,96 @@ async fn a_token_of_a_pod_names_its_node() {
     assert_eq!(part(token.as_str().unwrap(), 1)["kubernetes.io"]["node"], named);
 }
 
+/// What a review says of the token.
+async fn reviewed(router: &Router, token: &Value) -> Value {
+    let review = json!({ "spec": { "token": token } });
+    send(router, Method::POST, "/apis/authentication.k8s.io/v1/tokenreviews", &review).await.body["status"].clone()
+}
+
+#[tokio::test]
+async fn a_token_of_a_node_ends_with_it() {
+    let router = server().await.in_process("test");
+    let nodes = "/api/v1/nodes";
+    let named = json!({ "metadata": { "name": "n" } });
+    let node = send(&router, Method::POST, nodes, &named).await.body["metadata"]["uid"].clone();
+    let path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let bound = json!({ "spec": { "boundObjectRef": { "kind": "Node", "apiVersion": "v1", "name": "n" } } });
+    let request = send(&router, Method::POST, path, &bound).await;
+    assert_eq!(request.code, 201, "{}", request.body);
+    let token = &request.body["status"]["token"];
+    let said = part(token.as_str().unwrap(), 1)["kubernetes.io"].clone();
+    assert_eq!((&said["node"], &said["pod"]), (&json!({ "name": "n", "uid": node }), &Value::Null));
+    let known = reviewed(&router, token).await;
+    assert_eq!(known["authenticated"], true);
+    let extra = |name: &str| known["user"]["extra"][format!("authentication.kubernetes.io/{name}")].clone();
+    assert_eq!((extra("node-name"), extra("node-uid")), (json!(["n"]), json!([node])));
+    assert_eq!(send(&router, Method::DELETE, "/api/v1/nodes/n", &json!({})).await.code, 200);
+    let error = async || reviewed(&router, token).await["error"].as_str().unwrap().split_once(", ").unwrap().1.to_owned();
+    assert_eq!(error().await, "service account token has been invalidated]");
+    let other = send(&router, Method::POST, nodes, &named).await.body["metadata"]["uid"].as_str().unwrap().to_owned();
+    let node = node.as_str().unwrap();
+    assert_eq!(error().await, format!("node UID ({other}) does not match service account node ref claim ({node})]"));
+}
+
+#[tokio::test]
+async fn a_token_of_a_pod_outlives_its_node() {
+    let router = server().await.in_process("test");
+    let node = json!({ "metadata": { "name": "n" } });
+    assert_eq!(send(&router, Method::POST, "/api/v1/nodes", &node).await.code, 201);
+    let mut pod = support::pod("a");
+    pod["spec"]["nodeName"] = "n".into();
+    assert_eq!(send(&router, Method::POST, "/api/v1/namespaces/default/pods", &pod).await.code, 201);
+    let path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let bound = json!({ "spec": { "boundObjectRef": { "kind": "Pod", "apiVersion": "v1", "name": "a" } } });
+    let token = send(&router, Method::POST, path, &bound).await.body["status"]["token"].clone();
+    assert_eq!(send(&router, Method::DELETE, "/api/v1/nodes/n", &json!({})).await.code, 200);
+    let known = reviewed(&router, &token).await;
+    assert_eq!(
+        (&known["authenticated"], &known["user"]["extra"]["authentication.kubernetes.io/node-name"]),
+        (&json!(true), &json!(["n"]))
+    );
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_be_had() {
+    let router = server().await.in_process("test");
+    let node = send(&router, Method::POST, "/api/v1/nodes", &json!({ "metadata": { "name": "n" } })).await;
+    assert_eq!(node.code, 201);
+    let refused = async |request: Value| {
+        let path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+        send(&router, Method::POST, path, &request).await.status()
+    };
+    let bound = async |version: &str, kind: &str, name: &str, uid: &str| {
+        let reference = json!({ "apiVersion": version, "kind": kind, "name": name, "uid": uid });
+        refused(json!({ "spec": { "boundObjectRef": reference } })).await
+    };
+    expect![[r#"404 NotFound: nodes "m" not found"#]].assert_eq(&bound("v1", "Node", "m", "").await);
+    expect![[r#"409 Conflict: Operation cannot be fulfilled on Node "n": the UID in the bound object reference (u) does not match the UID in record. The object might have been deleted and then recreated"#]]
+        .assert_eq(&bound("v1", "Node", "n", "u").await);
+    expect!["400 BadRequest: cannot bind token to object of type /v1, Kind=ConfigMap"]
+        .assert_eq(&bound("v1", "ConfigMap", "n", "").await);
+    expect!["400 BadRequest: cannot bind token to object of type apps/v1, Kind=Node"]
+        .assert_eq(&bound("apps/v1", "Node", "n", "").await);
+    let mut pod = support::pod("a");
+    pod["spec"]["serviceAccountName"] = "other".into();
+    let account = json!({ "metadata": { "name": "other" } });
+    assert_eq!(send(&router, Method::POST, "/api/v1/namespaces/default/serviceaccounts", &account).await.code, 201);
+    assert_eq!(send(&router, Method::POST, "/api/v1/namespaces/default/pods", &pod).await.code, 201);
+    expect![[
+        r#"400 BadRequest: cannot bind token for serviceaccount "default" to pod running with different serviceaccount name."#
+    ]]
+    .assert_eq(&bound("v1", "Pod", "a", "").await);
+    expect![[r#"422 Invalid: TokenRequest.authentication.k8s.io "default" is invalid: metadata.name: Invalid value: "x": must match the service account name if specified"#]]
+        .assert_eq(&refused(json!({ "metadata": { "name": "x" } })).await);
+    expect!["400 BadRequest: the namespace of the provided object does not match the namespace sent on the request"]
+        .assert_eq(&refused(json!({ "metadata": { "namespace": "x" } })).await);
+    let conflict = refused(json!({ "metadata": { "uid": "u" } })).await;
+    let expected = "409 Conflict: Operation cannot be fulfilled on TokenRequest.authentication.k8s.io \"default\": the UID in the token request (u) does not match the UID of the service account (";
+    assert!(conflict.starts_with(expected), "{conflict}");
+    expect![[r#"422 Invalid: TokenRequest.authentication.k8s.io "" is invalid: spec.expirationSeconds: Invalid value: 599: may not specify a duration less than 10 minutes"#]]
+        .assert_eq(&refused(json!({ "spec": { "expirationSeconds": 599 } })).await);
+}
+
 #[tokio::test]
 async fn time_is_asked_for_as_go_writes_it() {
     let router = server().await.router();
