@@ -11,7 +11,7 @@ use axum::{
     extract::Request,
     response::{Html, IntoResponse, Response},
 };
-use http::{HeaderName, Method};
+use http::{HeaderName, HeaderValue, Method};
 use serde_json::{Value, json};
 use support::{Answer, TOKEN, get, pod, request, send, send_as};
 use windlass_apiserver::{ApiServer, Nodes, Options, pki::Pki};
@@ -30,6 +30,14 @@ impl Nodes for OneNode {
 async fn told_back(request: Request) -> Response {
     if request.uri().path().ends_with("/page") {
         return Html("<!-- <a href='/'> --><a href=\"/rewriteme\">test</a>").into_response();
+    }
+    if request.uri().path().ends_with("/open") {
+        let mut answer = Response::default();
+        for what in ["allow-origin", "allow-methods", "allow-headers", "allow-credentials", "expose-headers"] {
+            let name = HeaderName::try_from(format!("access-control-{what}")).unwrap();
+            answer.headers_mut().insert(name, HeaderValue::from_static("true"));
+        }
+        return answer;
     }
     let header = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
     let forwarded = ["x-forwarded-uri", "x-forwarded-host", "x-forwarded-proto"].map(header);
@@ -98,6 +106,21 @@ async fn the_path_alone_is_told() {
     let Answer { body, .. } = request(&router, asked.body(axum::body::Body::empty()).unwrap()).await;
     let (place, private) = ("/podProxy/default/web/http:80/a%20b/", [Value::Null, Value::Null, Value::Null]);
     assert_eq!(body, json!({ "path": place, "forwarded": [path, null, null], "private": private }));
+}
+
+#[tokio::test]
+async fn what_a_server_allows_other_origins_is_not_the_api_servers_to_say() {
+    let router = router().await;
+    let allowed = async |path: &str, connection: &str| {
+        let asked = Request::get(path).header("connection", connection).body(axum::body::Body::empty()).unwrap();
+        let answer = request(&router, asked).await;
+        let names = answer.headers.keys().filter_map(|name| name.as_str().strip_prefix("access-control-"));
+        names.map(str::to_owned).collect::<Vec<_>>().join(" ")
+    };
+    for path in ["/api/v1/namespaces/default/pods/web/proxy/open", "/api/v1/nodes/node-1/proxy/open"] {
+        assert_eq!(allowed(path, "close").await, "expose-headers");
+        assert_ne!(allowed(path, "Upgrade").await, "expose-headers", "nobody looks into that");
+    }
 }
 
 #[tokio::test]

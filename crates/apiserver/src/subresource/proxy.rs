@@ -6,8 +6,11 @@ mod page;
 
 use axum::{body::Body, extract::Request};
 use http::{
-    HeaderValue, Method, StatusCode, Uri,
-    header::{AUTHORIZATION, HOST, LOCATION},
+    HeaderName, HeaderValue, Method, StatusCode, Uri,
+    header::{
+        ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+        ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CONNECTION, HOST, LOCATION,
+    },
     request::Parts,
     uri::PathAndQuery,
 };
@@ -18,6 +21,10 @@ use windlass_api::{kind, status::Status};
 
 use self::own::Own;
 use crate::{call::Call, query::bad_request, registry::record, reply::Response};
+
+/// What a server allows pages of other origins is about its own: here it would be about the API server. As upstream.
+const ABOUT_ORIGINS: [HeaderName; 4] =
+    [ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN];
 
 /// Where a kubelet of upstream's is, which clients may say and need not.
 const KUBELET_PORT: &str = "10250";
@@ -75,11 +82,20 @@ pub(super) async fn answer(call: &Call, parts: Parts, body: Body) -> Result<Resp
         headers.insert("x-forwarded-uri", forwarded);
     }
     let asked = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
-    let response = match router.oneshot(request).await {
+    // As upstream: what comes of a connection that is to become another one is passed on as it is.
+    let is_upgrade = request.headers().get_all(CONNECTION).iter().any(is_about_upgrade);
+    let mut response = match router.oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},
     };
+    if !is_upgrade {
+        ABOUT_ORIGINS.iter().for_each(|name| drop(response.headers_mut().remove(name)));
+    }
     Ok(keep_below(response, Own { prefix, host: destination.host, asked }))
+}
+
+fn is_about_upgrade(connection: &HeaderValue) -> bool {
+    connection.to_str().is_ok_and(|text| text.to_ascii_lowercase().contains("upgrade"))
 }
 
 /// The path up to the subresource, and what follows it: its encoding is the server's business.
