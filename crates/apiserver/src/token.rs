@@ -26,7 +26,7 @@ const MAX_KNOWN: usize = 1024;
 /// Length of a coordinate of a point on the curve P-256.
 const COORDINATE_BYTES: usize = 32;
 
-/// How long after its time an object that is being deleted still counts, as upstream.
+/// How long before and after its time a token holds, and an object that is being deleted still counts after its own. As upstream.
 const LEEWAY_SECONDS: i64 = 60;
 
 /// What a token says.
@@ -77,10 +77,12 @@ pub(crate) struct Verified {
 pub(crate) enum Error {
     #[error("invalid bearer token")]
     Invalid,
-    #[error("token audiences {0:?} is invalid for the target audiences {1:?}")]
+    #[error("token audiences {} is invalid for the target audiences {}", quoted(.0), quoted(.1))]
     Audience(Vec<String>, Vec<String>),
     #[error("service account token has expired")]
     Expired,
+    #[error("service account token is not valid yet")]
+    NotYet,
     #[error("service account token has been invalidated")]
     Invalidated,
     #[error("serviceaccounts {0:?} not found")]
@@ -90,6 +92,12 @@ pub(crate) enum Error {
     /// What it is bound to, as the message words it, is another one by now: its uid, what claims, and the uid that is claimed.
     #[error("{0} UID ({1}) does not match {2} ({3})")]
     Another(&'static str, String, &'static str, String),
+}
+
+/// As Go quotes a list.
+fn quoted(texts: &[String]) -> String {
+    let texts: Vec<String> = texts.iter().map(|text| format!("{text:?}")).collect();
+    format!("[{}]", texts.join(" "))
 }
 
 /// The keys, and tokens whose signature was seen to hold.
@@ -168,8 +176,11 @@ impl Signer {
 pub(crate) async fn verify(server: &Server, token: &str, audiences: &[String]) -> Result<Verified, Error> {
     let claims = server.signer.claims(token).ok_or(Error::Invalid)?;
     let now = server.clock.now().as_second();
-    if now >= claims.exp || now < claims.nbf {
+    if now > claims.exp.saturating_add(LEEWAY_SECONDS) {
         return Err(Error::Expired);
+    }
+    if now.saturating_add(LEEWAY_SECONDS) < claims.nbf {
+        return Err(Error::NotYet);
     }
     let own = [ISSUER.to_owned()];
     let wanted = if audiences.is_empty() { &own[..] } else { audiences };

@@ -4,12 +4,19 @@
 
 mod support;
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
 use axum::{Router, body::Body};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use expect_test::expect;
 use http::{Method, Request, header::AUTHORIZATION};
 use serde_json::{Value, json};
 use support::{Answer, TOKEN, get, request, send, server};
+use windlass_apiserver::{ApiServer, Clock, Options, pki::Pki};
+use windlass_storage::Memory;
 
 async fn ask(router: &Router, path: &str, token: Option<&str>) -> Answer {
     let mut builder = Request::builder().uri(path);
@@ -214,11 +221,12 @@ async fn a_token_of_a_node_ends_with_it() {
     let extra = |name: &str| known["user"]["extra"][format!("authentication.kubernetes.io/{name}")].clone();
     assert_eq!((extra("node-name"), extra("node-uid")), (json!(["n"]), json!([node])));
     assert_eq!(send(&router, Method::DELETE, "/api/v1/nodes/n", &json!({})).await.code, 200);
-    let error = async || reviewed(&router, token).await["error"].as_str().unwrap().split_once(", ").unwrap().1.to_owned();
-    assert_eq!(error().await, "service account token has been invalidated]");
+    let error = async || reviewed(&router, token).await["error"].as_str().unwrap().to_owned();
+    assert_eq!(error().await, "[invalid bearer token, service account token has been invalidated]");
     let other = send(&router, Method::POST, nodes, &named).await.body["metadata"]["uid"].as_str().unwrap().to_owned();
     let node = node.as_str().unwrap();
-    assert_eq!(error().await, format!("node UID ({other}) does not match service account node ref claim ({node})]"));
+    let other = format!("node UID ({other}) does not match service account node ref claim ({node})");
+    assert_eq!(error().await, format!("[invalid bearer token, {other}]"));
 }
 
 #[tokio::test]
@@ -278,6 +286,43 @@ async fn a_token_that_cannot_be_had() {
     assert!(conflict.starts_with(expected), "{conflict}");
     expect![[r#"422 Invalid: TokenRequest.authentication.k8s.io "" is invalid: spec.expirationSeconds: Invalid value: 599: may not specify a duration less than 10 minutes"#]]
         .assert_eq(&refused(json!({ "spec": { "expirationSeconds": 599 } })).await);
+}
+
+/// A clock that shows what it is set to, in seconds.
+#[derive(Debug, Default)]
+struct Hands(AtomicI64);
+
+impl Clock for Hands {
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::from_second(self.0.load(Ordering::Relaxed)).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_does_not_hold() {
+    let clock = Arc::new(Hands(AtomicI64::new(1_000_000)));
+    let hands = Arc::clone(&clock);
+    let pki = Pki::generate(&["localhost".to_owned()]).unwrap();
+    let options = Options { clock, ..Options::new(TOKEN, pki) };
+    let router = ApiServer::new(Arc::new(Memory::new()), options).await.unwrap().in_process("test");
+    let account = json!({ "metadata": { "name": "default" } });
+    assert_eq!(send(&router, Method::POST, "/api/v1/namespaces/default/serviceaccounts", &account).await.code, 201);
+    let token = Value::from(account_token(&router).await);
+    let error = async |second: i64| {
+        hands.0.store(second, Ordering::Relaxed);
+        reviewed(&router, &token).await["error"].as_str().unwrap_or_default().to_owned()
+    };
+    // Clocks may differ by a minute.
+    assert_eq!(error(1_000_000 + 600 + 60).await, "");
+    assert_eq!(error(1_000_000 + 600 + 61).await, "[invalid bearer token, service account token has expired]");
+    assert_eq!(error(1_000_000 - 60).await, "");
+    assert_eq!(error(1_000_000 - 61).await, "[invalid bearer token, service account token is not valid yet]");
+    hands.0.store(1_000_000, Ordering::Relaxed);
+    let review = json!({ "spec": { "token": token, "audiences": ["a", "b"] } });
+    let review = send(&router, Method::POST, "/apis/authentication.k8s.io/v1/tokenreviews", &review).await.body;
+    expect![[r#"[invalid bearer token, token audiences ["https://kubernetes.default.svc.cluster.local"] is invalid for the target audiences ["a" "b"]]"#]]
+        .assert_eq(review["status"]["error"].as_str().unwrap());
+    assert_eq!(reviewed(&router, &json!("none")).await["error"], "invalid bearer token");
 }
 
 #[tokio::test]

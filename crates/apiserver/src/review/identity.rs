@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{authn, authn::User, server::Server, token};
+use crate::{authn::User, server::Server, token};
 
 /// The user who asks.
 pub(super) fn own(user: &User) -> Value {
@@ -22,7 +22,9 @@ pub(super) async fn of_token(server: &Server, spec: &Value) -> Value {
             let audiences = verified.audiences;
             json!({ "authenticated": true, "user": info(&verified.user), "audiences": audiences })
         }
-        Err(error) => json!({ "user": {}, "error": format!("[{}, {error}]", authn::unauthorized().message.to_lowercase()) }),
+        Err(error @ token::Error::Invalid) => json!({ "user": {}, "error": error.to_string() }),
+        // As upstream, where two look at it.
+        Err(error) => json!({ "user": {}, "error": format!("[{}, {error}]", token::Error::Invalid) }),
     }
 }
 
