@@ -104,6 +104,12 @@ pub(crate) fn start(context: &Arc<Context>, tasks: &mut JoinSet<()>, stop: &Canc
             _ => {}
         }
     });
+    let shared = Arc::clone(&this);
+    context.services.listen(move |old, new| match (old, new) {
+        (_, Some(service)) => shared.state().cluster.set_service(Arc::clone(service)),
+        (Some(service), None) => shared.state().cluster.remove_service(service),
+        (None, None) => {}
+    });
     // Whatever changes about claims, volumes and classes may be what a pod waits for.
     let shared = Arc::clone(&this);
     context.claims.listen(move |_, _| shared.try_waiting());
@@ -139,6 +145,7 @@ impl Loop {
         context.pods.reached(0).await;
         context.budgets.reached(0).await;
         context.namespaces.reached(0).await;
+        context.services.reached(0).await;
         context.claims.reached(0).await;
         context.volumes.reached(0).await;
         context.storage_classes.reached(0).await;

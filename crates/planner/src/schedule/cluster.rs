@@ -6,7 +6,7 @@ use std::{
 };
 
 use k8s_openapi::api::{
-    core::v1::{Namespace, Node, Pod},
+    core::v1::{Namespace, Node, Pod, Service},
     policy::v1::PodDisruptionBudget,
 };
 
@@ -28,6 +28,8 @@ pub struct Cluster {
     /// By namespace and name.
     budgets: BTreeMap<(String, String), Arc<PodDisruptionBudget>>,
     namespaces: BTreeMap<String, Arc<Namespace>>,
+    /// By namespace and name.
+    services: BTreeMap<String, BTreeMap<String, Arc<Service>>>,
 }
 
 /// The cluster as it is, or with one node as it would be.
@@ -47,6 +49,15 @@ impl<'a> View<'a> {
     /// The labels of a namespace.
     pub(super) fn labels_of(self, namespace: &str) -> Option<&'a BTreeMap<String, String>> {
         self.cluster.namespaces.get(namespace)?.metadata.labels.as_ref()
+    }
+
+    /// The labels by which Services select the pod, all together.
+    pub(super) fn selected_by(self, pod: &'a Pod) -> BTreeMap<&'a String, &'a String> {
+        let services = self.cluster.services.get(owner::namespace(&pod.metadata)).into_iter().flat_map(BTreeMap::values);
+        let selectors = services.filter_map(|service| service.spec.as_ref()?.selector.as_ref());
+        let label = |name: &String| pod.metadata.labels.as_ref()?.get(name);
+        let ours = selectors.filter(|selector| selector.iter().all(|(name, value)| label(name) == Some(value)));
+        ours.flatten().collect()
     }
 
     /// Every placed pod with its node.
@@ -190,6 +201,23 @@ impl Cluster {
     /// A namespace is gone.
     pub fn remove_namespace(&mut self, name: &str) {
         self.namespaces.remove(name);
+    }
+
+    /// A Service is new or has changed.
+    pub fn set_service(&mut self, service: Arc<Service>) {
+        let (namespace, name) = (owner::namespace(&service.metadata).to_owned(), owner::name(&service.metadata).to_owned());
+        self.services.entry(namespace).or_default().insert(name, service);
+    }
+
+    /// A Service is gone.
+    pub fn remove_service(&mut self, service: &Service) {
+        let namespace = owner::namespace(&service.metadata);
+        if let Some(services) = self.services.get_mut(namespace) {
+            services.remove(owner::name(&service.metadata));
+            if services.is_empty() {
+                self.services.remove(namespace);
+            }
+        }
     }
 
     pub(super) fn budgets(&self) -> impl Iterator<Item = &Arc<PodDisruptionBudget>> {

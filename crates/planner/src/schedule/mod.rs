@@ -5,6 +5,7 @@
 
 mod admission;
 mod cluster;
+mod crowding;
 mod filter;
 mod node_state;
 mod pod_affinity;

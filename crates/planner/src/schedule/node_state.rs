@@ -6,10 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{ContainerImage, Node, Pod, PodSpec};
 
 use super::{pod_affinity::Wishes, priority, resources::Resources};
-use crate::owner;
+use crate::{owner, replica};
 
 /// A port of the host that a pod takes: protocol, port, address.
 pub(super) type HostPort = (String, i32, String);
@@ -30,18 +30,21 @@ pub struct NodeState {
     requested: Resources,
     for_score: Resources,
     pods: BTreeMap<String, Placed>,
-    /// By uid of the owner that controls them: how many pods.
+    /// By uid of the owner that controls them: how many pods that stay.
     siblings: BTreeMap<String, usize>,
     ports: BTreeSet<HostPort>,
     /// By uid: what pods wish about the company of others, of those that do.
     wishes: BTreeMap<String, Arc<Wishes>>,
     /// How many pods there are of each priority.
     priorities: BTreeMap<i32, usize>,
+    /// By name: sizes of the images that it has.
+    images: BTreeMap<String, i64>,
 }
 
 impl NodeState {
     pub(super) fn new(node: Arc<Node>) -> Self {
         let allocatable = allocatable(&node);
+        let images = images(&node);
         Self {
             node,
             allocatable,
@@ -52,6 +55,7 @@ impl NodeState {
             ports: BTreeSet::new(),
             wishes: BTreeMap::new(),
             priorities: BTreeMap::new(),
+            images,
         }
     }
 
@@ -88,9 +92,19 @@ impl NodeState {
         self.pods.values().map(|placed| &placed.pod)
     }
 
-    /// How many pods of that owner it carries.
+    /// How many pods of that owner it carries that are not on their way out.
     pub(super) fn siblings(&self, owner_uid: &str) -> i64 {
         self.siblings.get(owner_uid).map_or(0, |count| i64::try_from(*count).unwrap_or(i64::MAX))
+    }
+
+    /// Whether it tells of any image.
+    pub(super) fn has_images(&self) -> bool {
+        !self.images.is_empty()
+    }
+
+    /// The size of an image that it has, in bytes.
+    pub(super) fn image_size(&self, name: &str) -> Option<i64> {
+        self.images.get(name).copied()
     }
 
     pub(super) fn ports(&self) -> &BTreeSet<HostPort> {
@@ -125,6 +139,9 @@ impl NodeState {
     pub(super) fn renew(&mut self, node: Arc<Node>) -> bool {
         let worth_another_look = matters(&self.node) != matters(&node);
         self.allocatable = allocatable(&node);
+        if images_of(&self.node) != images_of(&node) {
+            self.images = images(&node);
+        }
         self.node = node;
         worth_another_look
     }
@@ -135,7 +152,7 @@ impl NodeState {
 
     pub(super) fn insert(&mut self, pod: Arc<Pod>) {
         let uid = owner::uid(&pod.metadata).to_owned();
-        let owner = |pod: &Pod| owner::controller_uid(&pod.metadata).map(str::to_owned);
+        let owner = |pod: &Pod| counted_owner(pod).map(str::to_owned);
         let requests = Resources::of_placed(&pod);
         if let Some(placed) = self.pods.get_mut(&uid)
             && placed.pod.spec == pod.spec
@@ -151,7 +168,7 @@ impl NodeState {
         self.requested.add(&requests);
         self.for_score.add(&for_score);
         self.ports.extend(spec.into_iter().flat_map(host_ports));
-        if let Some(owner) = owner::controller_uid(&pod.metadata) {
+        if let Some(owner) = counted_owner(&pod) {
             *self.siblings.entry(owner.to_owned()).or_default() += 1;
         }
         *self.priorities.entry(priority(&pod)).or_default() += 1;
@@ -168,13 +185,30 @@ impl NodeState {
         decrement(&mut self.priorities, &priority(&placed.pod));
         self.requested.subtract(&placed.requests);
         self.for_score.subtract(&placed.for_score);
-        if let Some(owner) = owner::controller_uid(&placed.pod.metadata) {
+        if let Some(owner) = counted_owner(&placed.pod) {
             decrement(&mut self.siblings, owner);
         }
         if placed.pod.spec.iter().flat_map(host_ports).next().is_some() {
             self.ports = self.pods.values().filter_map(|placed| placed.pod.spec.as_ref()).flat_map(host_ports).collect();
         }
     }
+}
+
+/// Who controls the pod; one on its way out is no longer counted among its owner's.
+fn counted_owner(pod: &Pod) -> Option<&str> {
+    owner::controller_uid(&pod.metadata).filter(|_| replica::is_active(pod))
+}
+
+fn images_of(node: &Node) -> &[ContainerImage] {
+    node.status.as_ref().and_then(|status| status.images.as_deref()).unwrap_or_default()
+}
+
+fn images(node: &Node) -> BTreeMap<String, i64> {
+    let sized = |image: &ContainerImage| {
+        let size = image.size_bytes.unwrap_or(0);
+        image.names.clone().unwrap_or_default().into_iter().map(move |name| (name, size)).collect::<Vec<_>>()
+    };
+    images_of(node).iter().flat_map(sized).collect()
 }
 
 /// Counts one less; nothing is kept of what there is none of.

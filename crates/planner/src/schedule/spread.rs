@@ -1,6 +1,6 @@
-//! Topology spread constraints: pods of a kind, evenly over hosts or zones.
+//! Topology spread constraints that have to hold: pods of a kind, evenly over hosts or zones.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::api::core::v1::{Pod, PodSpec, TopologySpreadConstraint};
 use windlass_api::selector::Selector;
@@ -20,30 +20,44 @@ pub(super) struct Spread<'a> {
     own: i64,
 }
 
-/// Counts for every constraint of the pod.
-pub(super) fn count<'a>(view: View<'a>, pod: &'a Pod, spec: &'a PodSpec) -> Vec<Spread<'a>> {
+/// Counts for every constraint of the pod that has to hold.
+pub(super) fn count<'a>(view: View<'a>, pod: &Pod, spec: &'a PodSpec) -> Vec<Spread<'a>> {
     let constraints = spec.topology_spread_constraints.iter().flatten();
-    constraints.map(|constraint| count_one(view, pod, spec, constraint)).collect()
+    let required = constraints.filter(|constraint| is_required(constraint));
+    required.map(|constraint| count_one(view, pod, spec, constraint)).collect()
 }
 
-fn count_one<'a>(view: View<'a>, pod: &'a Pod, spec: &'a PodSpec, constraint: &'a TopologySpreadConstraint) -> Spread<'a> {
+/// Whether the constraint has to hold; the others are wishes.
+pub(super) fn is_required(constraint: &TopologySpreadConstraint) -> bool {
+    constraint.when_unsatisfiable == "DoNotSchedule"
+}
+
+fn count_one<'a>(view: View<'a>, pod: &Pod, spec: &PodSpec, constraint: &'a TopologySpreadConstraint) -> Spread<'a> {
     let selector = selector(constraint, pod);
     let mut counts = BTreeMap::new();
     for node in view.nodes().filter(|node| takes_part(constraint, spec, node)) {
         let Some(value) = node.label(&constraint.topology_key) else { continue };
-        let mine = node.pods().filter(|other| {
-            replica::is_active(other)
-                && owner::namespace(&other.metadata) == owner::namespace(&pod.metadata)
-                && selector.matches(&other.metadata.labels.as_ref())
-        });
-        *counts.entry(value).or_default() += i64::try_from(mine.count()).unwrap_or(i64::MAX);
+        *counts.entry(value).or_default() += selected(&selector, owner::namespace(&pod.metadata), node);
     }
     let own = i64::from(selector.matches(&pod.metadata.labels.as_ref()));
     Spread { constraint, counts, own }
 }
 
+/// How many pods of the node a constraint with this selector counts; as upstream, one that selects everything counts none.
+pub(super) fn selected(selector: &Selector, namespace: &str, node: &NodeState) -> i64 {
+    if selector.is_everything() {
+        return 0;
+    }
+    let counts = |other: &&Arc<Pod>| {
+        replica::is_active(other)
+            && owner::namespace(&other.metadata) == namespace
+            && selector.matches(&other.metadata.labels.as_ref())
+    };
+    i64::try_from(node.pods().filter(counts).count()).unwrap_or(i64::MAX)
+}
+
 /// The constraint's selector; `matchLabelKeys` narrow it to pods with the same values as this one.
-fn selector(constraint: &TopologySpreadConstraint, pod: &Pod) -> Selector {
+pub(super) fn selector(constraint: &TopologySpreadConstraint, pod: &Pod) -> Selector {
     let mut wanted = constraint.label_selector.clone();
     for key in constraint.match_label_keys.iter().flatten() {
         if let Some(value) = pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)) {
@@ -53,7 +67,8 @@ fn selector(constraint: &TopologySpreadConstraint, pod: &Pod) -> Selector {
     Selector::from_typed(wanted.as_ref()).unwrap_or_else(|_| Selector::nothing())
 }
 
-fn takes_part(constraint: &TopologySpreadConstraint, spec: &PodSpec, node: &NodeState) -> bool {
+/// Whether the node is one of those over which the constraint spreads pods.
+pub(super) fn takes_part(constraint: &TopologySpreadConstraint, spec: &PodSpec, node: &NodeState) -> bool {
     let honor_affinity = constraint.node_affinity_policy.as_deref() != Some("Ignore");
     if honor_affinity && !node::matches_required(spec, node.node()) {
         return false;
@@ -63,10 +78,9 @@ fn takes_part(constraint: &TopologySpreadConstraint, spec: &PodSpec, node: &Node
     !honor_taints || node::untolerated(node.node(), tolerations, &[Effect::NoSchedule, Effect::NoExecute]).is_none()
 }
 
-/// Why a required constraint keeps the pod off the node.
+/// Why a constraint keeps the pod off the node.
 pub(super) fn rejection(spreads: &[Spread<'_>], node: &NodeState) -> Option<Rejection> {
-    let required = spreads.iter().filter(|spread| spread.constraint.when_unsatisfiable == "DoNotSchedule");
-    for spread in required {
+    for spread in spreads {
         let Some(value) = node.label(&spread.constraint.topology_key) else { return Some(Rejection::SpreadLabel) };
         let domains = i64::try_from(spread.counts.len()).unwrap_or(i64::MAX);
         let enough = i64::from(spread.constraint.min_domains.unwrap_or(1)) <= domains;
@@ -77,14 +91,4 @@ pub(super) fn rejection(spreads: &[Spread<'_>], node: &NodeState) -> Option<Reje
         }
     }
     None
-}
-
-/// How crowded the node is by the constraints that only wish; lower is better.
-pub(super) fn crowding(spreads: &[Spread<'_>], node: &NodeState) -> i64 {
-    let wished = spreads.iter().filter(|spread| spread.constraint.when_unsatisfiable != "DoNotSchedule");
-    let counts = wished.map(|spread| {
-        let value = node.label(&spread.constraint.topology_key);
-        value.and_then(|value| spread.counts.get(value)).copied().unwrap_or(0)
-    });
-    counts.sum()
 }
