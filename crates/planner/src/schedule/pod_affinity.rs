@@ -92,7 +92,7 @@ fn is_among(node: &NodeState, places: &Places<'_>) -> bool {
 /// Where the company is that decides about a pod.
 #[derive(Debug, Default)]
 pub(super) struct Neighbours<'a> {
-    /// For each required term of affinity: the label it counts by, and the values where company is.
+    /// For each required term of affinity: the label it counts by, and the values where company is that all terms are about.
     wanted: Vec<(String, BTreeSet<&'a str>)>,
     /// Whether the pod is company enough for itself.
     own: bool,
@@ -115,8 +115,9 @@ pub(super) fn neighbours<'a>(view: View<'a>, pod: &Pod, wishes: &Wishes) -> Neig
     found.own = wishes.wanted.iter().all(|term| term.matches(pod, view));
     found.wanted = wishes.wanted.iter().map(|term| (term.topology_key.clone(), BTreeSet::new())).collect();
     for (node, other) in view.placed() {
-        for (term, (key, values)) in wishes.wanted.iter().zip(&mut found.wanted) {
-            values.extend(node.label(key).filter(|_| term.matches(other, view)));
+        // As upstream: company is who is meant by every term.
+        if wishes.wanted.iter().all(|term| term.matches(other, view)) {
+            found.wanted.iter_mut().for_each(|(key, values)| values.extend(node.label(key)));
         }
         add(&mut found.avoided, wishes.avoided.iter().filter(|term| term.matches(other, view)), node);
     }

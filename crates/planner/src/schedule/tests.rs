@@ -240,6 +240,32 @@ fn pods_keep_each_other_company_or_away() {
 }
 
 #[test]
+fn company_is_one_pod_that_every_term_is_about() {
+    let mut cluster = two();
+    let term = |key: &str, app: &str| json!({"labelSelector": {"matchLabels": {"app": app}}, "topologyKey": key});
+    let labelled = |name: &str, labels: Value| {
+        let mut pod = Pod::clone(&pod(name, json!({})));
+        pod.metadata.labels = serde_json::from_value(labels).unwrap();
+        Arc::new(pod)
+    };
+    cluster.place(labelled("first", json!({"app": "web"})), "b1");
+    cluster.place(labelled("second", json!({"tier": "front"})), "b1");
+    let mut tier = term("zone", "web");
+    tier["labelSelector"] = json!({"matchLabels": {"tier": "front"}});
+    let towards = json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term("kubernetes.io/hostname", "web"), tier]}}});
+    let company = pod("third", towards);
+    check(
+        &cluster,
+        &company,
+        expect![
+            "0/2 nodes are available: 2 node(s) didn't match pod affinity rules. no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+        ],
+    );
+    cluster.place(labelled("second", json!({"app": "web", "tier": "front"})), "b1");
+    check(&cluster, &company, expect!["b1"]);
+}
+
+#[test]
 fn pods_spread_over_zones() {
     let mut cluster = two();
     let spread = json!({"topologySpreadConstraints": [{
