@@ -20,11 +20,11 @@ pub(super) struct Spread<'a> {
     own: i64,
 }
 
-/// Counts for every constraint of the pod that has to hold.
+/// Counts for every constraint of the pod that has to hold. A node that lacks a label by which any of them counts has no part.
 pub(super) fn count<'a>(view: View<'a>, pod: &Pod, spec: &'a PodSpec) -> Vec<Spread<'a>> {
     let constraints = spec.topology_spread_constraints.iter().flatten();
-    let required = constraints.filter(|constraint| is_required(constraint));
-    required.map(|constraint| count_one(view, pod, spec, constraint)).collect()
+    let required: Vec<_> = constraints.filter(|constraint| is_required(constraint)).collect();
+    required.iter().map(|constraint| count_one(view, pod, spec, constraint, &required)).collect()
 }
 
 /// Whether the constraint has to hold; the others are wishes.
@@ -32,10 +32,17 @@ pub(super) fn is_required(constraint: &TopologySpreadConstraint) -> bool {
     constraint.when_unsatisfiable == "DoNotSchedule"
 }
 
-fn count_one<'a>(view: View<'a>, pod: &Pod, spec: &PodSpec, constraint: &'a TopologySpreadConstraint) -> Spread<'a> {
+fn count_one<'a>(
+    view: View<'a>,
+    pod: &Pod,
+    spec: &PodSpec,
+    constraint: &'a TopologySpreadConstraint,
+    required: &[&TopologySpreadConstraint],
+) -> Spread<'a> {
     let selector = selector(constraint, pod);
     let mut counts = BTreeMap::new();
-    for node in view.nodes().filter(|node| takes_part(constraint, spec, node)) {
+    let has_labels = |node: &&NodeState| required.iter().all(|constraint| node.label(&constraint.topology_key).is_some());
+    for node in view.nodes().filter(has_labels).filter(|node| takes_part(constraint, spec, node)) {
         let Some(value) = node.label(&constraint.topology_key) else { continue };
         *counts.entry(value).or_default() += selected(&selector, owner::namespace(&pod.metadata), node);
     }

@@ -266,6 +266,24 @@ fn company_is_one_pod_that_every_term_is_about() {
 }
 
 #[test]
+fn a_node_without_a_label_is_left_out_of_all_constraints() {
+    let unlabelled =
+        json!({"metadata": {"name": "c1", "labels": {"kubernetes.io/hostname": "c1"}}, "status": {"allocatable": {"cpu": "2"}}});
+    let mut cluster = cluster(&[node("a1", json!({})), Arc::new(serde_json::from_value(unlabelled).unwrap())]);
+    cluster.place(pod("first", json!({})), "a1");
+    let constraint = |key: &str, selector: Value| json!({"maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": "DoNotSchedule", "labelSelector": selector});
+    let web = json!({"matchLabels": {"app": "web"}});
+    let both = json!({"topologySpreadConstraints": [constraint("zone", web.clone()), constraint("kubernetes.io/hostname", web)]});
+    check(&cluster, &pod("second", both), expect!["a1"]);
+    // As upstream: a constraint on everybody counts nobody.
+    let mut cluster = two();
+    cluster.place(pod("first", json!({})), "a1");
+    let mut pinned = json!({"topologySpreadConstraints": [constraint("zone", json!({}))], "nodeSelector": {"zone": "a"}});
+    pinned["topologySpreadConstraints"][0]["nodeAffinityPolicy"] = json!("Ignore");
+    check(&cluster, &pod("second", pinned), expect!["a1"]);
+}
+
+#[test]
 fn pods_spread_over_zones() {
     let mut cluster = two();
     let spread = json!({"topologySpreadConstraints": [{
