@@ -1,6 +1,7 @@
 //! Grants of resources, and the way to them.
 
 use expect_test::{Expect, expect};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::{Value, json};
 
 use super::*;
@@ -94,8 +95,6 @@ fn check(pod: &Pod, change: impl FnOnce(&mut Container), expected: &Expect) {
     text += &format!("granted {}, has {actual}\n", cpu(&container.allocated_resources));
     expected.assert_eq(&text);
 }
-
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 #[test]
 fn a_container_gets_what_it_was_granted_while_it_runs() {
