@@ -34,6 +34,7 @@ use serde_json::Value;
 use errors::Errors;
 use field::Field;
 
+pub(crate) use error::quoted;
 pub use error::{Cause, FieldError};
 pub use metadata::NameRule;
 pub use warnings::{creation_warnings, warnings};
