@@ -1,6 +1,6 @@
 //! One request to a resource, resolved: whose, to what, in which form.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use http::{HeaderMap, HeaderValue, header::USER_AGENT};
 use jiff::Timestamp;
@@ -34,6 +34,8 @@ pub(crate) struct Call {
     pub(crate) format: Format,
     pub(crate) now: Timestamp,
     pub(crate) warnings: Mutex<Vec<String>>,
+    /// The object of its namespace, once admission has looked that up.
+    pub(crate) home: OnceLock<Arc<Value>>,
 }
 
 /// What a write left behind.
@@ -60,6 +62,7 @@ impl Call {
             format: self.format,
             now: self.now,
             warnings: Mutex::default(),
+            home: OnceLock::new(),
         }
     }
 

@@ -201,6 +201,7 @@ fn call(
         headers: parts.headers.clone(),
         now: server.clock.now(),
         warnings: std::sync::Mutex::default(),
+        home: std::sync::OnceLock::new(),
     })
 }
 

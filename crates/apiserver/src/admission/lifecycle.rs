@@ -17,7 +17,7 @@ pub(super) async fn create(call: &Call, object: &Value) -> Result<(), Status> {
     if !call.kind.namespaced {
         return Ok(());
     }
-    let namespace = find(call).await?;
+    let namespace = home(call).await?;
     if namespace["status"]["phase"] != "Terminating" {
         return Ok(());
     }
@@ -41,7 +41,7 @@ pub(super) async fn create(call: &Call, object: &Value) -> Result<(), Status> {
 /// The namespace of a changed object must exist.
 pub(super) async fn update(call: &Call) -> Result<(), Status> {
     if call.kind.namespaced {
-        find(call).await?;
+        home(call).await?;
     }
     Ok(())
 }
@@ -59,8 +59,16 @@ pub(super) fn own(namespace: &mut Value) {
     }
 }
 
-async fn find(call: &Call) -> Result<Arc<Value>, Status> {
+/// The namespace that a call is about, as it was when the call first asked.
+///
+/// # Errors
+/// 404 when it does not exist.
+pub(super) async fn home(call: &Call) -> Result<&Arc<Value>, Status> {
+    if let Some(home) = call.home.get() {
+        return Ok(home);
+    }
     let missing = || Status::not_found(NAMESPACES, &call.namespace);
     let kind = kind::find("", "v1", "namespaces").ok_or_else(missing)?;
-    call.server.registry.look_up(kind, "", &call.namespace).await?.ok_or_else(missing)
+    let found = call.server.registry.look_up(kind, "", &call.namespace).await?.ok_or_else(missing)?;
+    Ok(call.home.get_or_init(|| found))
 }

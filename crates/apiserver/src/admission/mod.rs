@@ -5,13 +5,12 @@ use windlass_api::{kind::Kind, status::Status};
 
 use crate::call::Call;
 
-pub(crate) use limits::check as within_limits;
-
 mod default_class;
 mod in_use;
 mod lifecycle;
 mod limits;
 mod node_taint;
+mod pod_security;
 mod priority;
 mod resize;
 mod service_account;
@@ -67,13 +66,30 @@ pub(crate) async fn update(call: &Call) -> Result<(), Status> {
     lifecycle::update(call).await
 }
 
+/// Admits a new object that keeps the rules of its kind, which has its name by now.
+///
+/// # Errors
+/// 403 when it may not be, 422 for a namespace with labels that mean nothing.
+pub(crate) async fn created(call: &Call, new: &Value) -> Result<(), Status> {
+    limits::check(call, new).await?;
+    pod_security::admit(call, new, None).await
+}
+
 /// Admits what a change makes of an object, whose rules it keeps.
 ///
 /// # Errors
-/// 403 when it may not become that.
+/// As [`created`].
 pub(crate) async fn changed(call: &Call, new: &Value, old: &Value) -> Result<(), Status> {
-    match (call.kind.group, call.kind.plural) {
-        ("", "persistentvolumeclaims") => resize::admit(call, new, old).await,
-        _ => Ok(()),
+    if (call.kind.group, call.kind.plural, call.subresource.as_str()) == ("", "persistentvolumeclaims", "") {
+        resize::admit(call, new, old).await?;
     }
+    pod_security::admit(call, new, Some(old)).await
+}
+
+/// Admits that an object takes more than it did.
+///
+/// # Errors
+/// 403 when the ranges of the namespace do not allow that much.
+pub(crate) async fn grown(call: &Call, new: &Value) -> Result<(), Status> {
+    limits::check(call, new).await
 }

@@ -149,5 +149,6 @@ fn call(server: &Arc<Server>, namespace: &str, object: &Value) -> Option<Call> {
         format: Format { view: View::Whole, media: Media::Json { pretty: false } },
         now: server.clock.now(),
         warnings: std::sync::Mutex::default(),
+        home: std::sync::OnceLock::new(),
     })
 }

@@ -90,16 +90,20 @@ impl Registry {
 
     /// A small collection that is read much more often than it is written.
     pub(crate) async fn look_up_all(&self, kind: &Kind, namespace: &str) -> Result<Vec<Arc<Value>>, Status> {
-        let range = Range { prefix: prefix(kind, namespace), ..Range::default() };
-        let Page { entries, .. } = self.store.list(range).await.map_err(|error| failed(&error))?;
+        let entries = self.entries(kind, namespace).await?;
         entries.iter().map(|entry| self.decoded.get_or(entry.mod_revision, || record::decode(entry))).collect()
     }
 
     /// The whole collection, decoded, for the few who need it.
     pub(crate) async fn all(&self, kind: &Kind, namespace: &str) -> Result<Vec<Value>, Status> {
+        self.entries(kind, namespace).await?.iter().map(record::decode).collect()
+    }
+
+    /// The whole collection as it is stored.
+    pub(crate) async fn entries(&self, kind: &Kind, namespace: &str) -> Result<Vec<Entry>, Status> {
         let range = Range { prefix: prefix(kind, namespace), ..Range::default() };
         let Page { entries, .. } = self.store.list(range).await.map_err(|error| failed(&error))?;
-        entries.iter().map(record::decode).collect()
+        Ok(entries)
     }
 }
 

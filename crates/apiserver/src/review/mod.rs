@@ -102,6 +102,7 @@ async fn bind(
         headers: parts.headers.clone(),
         now: server.clock.now(),
         warnings: std::sync::Mutex::default(),
+        home: std::sync::OnceLock::new(),
     };
     crate::subresource::bind(&call, binding).await
 }

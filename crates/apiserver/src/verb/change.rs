@@ -82,14 +82,14 @@ impl Change<'_> {
         self.check_identity(&new, &old, entry)?;
         self.prepare(&mut new, &old);
         if new == old {
+            // Nothing is written, but who writes is told what is wrong all the same.
+            admission::changed(call, &new, &old).await?;
             return Ok(Some(Outcome::Stored(entry.clone())));
         }
         // What is given out here is validated too.
         let reservation = create::reserve(call, &mut new, Some(&old))?;
         self.validate(&new, &old)?;
-        if self.surface == Surface::Main {
-            admission::changed(call, &new, &old).await?;
-        }
+        admission::changed(call, &new, &old).await?;
         let charge = self.charge(&new, &old).await?;
         if self.dry_run {
             return Ok(Some(Outcome::Value(new)));
@@ -130,7 +130,7 @@ impl Change<'_> {
         if !can_grow || metadata::is_deleting(old) || new["spec"] == old["spec"] {
             return Ok(None);
         }
-        admission::within_limits(call, new).await?;
+        admission::grown(call, new).await?;
         quota::charge(call, new, Some(old)).await.map(Some)
     }
 

@@ -98,7 +98,7 @@ async fn store(call: &Call, object: &mut Value, dry_run: bool) -> Result<Outcome
     for warning in kind.creation_warnings(object) {
         call.warn(warning);
     }
-    admission::within_limits(call, object).await?;
+    admission::created(call, object).await?;
     let charge = quota::charge(call, object, None).await?;
     let key = registry::key(kind, &call.namespace, &name);
     let exists = || Status::already_exists(kind.resource(), &name);
