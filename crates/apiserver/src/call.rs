@@ -38,6 +38,11 @@ pub(crate) struct Call {
     pub(crate) home: OnceLock<Arc<Value>>,
 }
 
+/// As upstream: warnings that are longer together are cut, since clients bound the headers that they read.
+const WARNING_CHARACTERS: usize = 4 * 1024;
+/// As upstream: what is left of each of them then.
+const CUT_WARNING_CHARACTERS: usize = 256;
+
 /// What a write left behind.
 #[derive(Debug)]
 pub(crate) enum Outcome {
@@ -76,7 +81,8 @@ impl Call {
 
     /// Puts the collected warnings on the answer.
     pub(crate) fn attach_warnings(&self, response: &mut Response) {
-        for text in self.warnings.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        let warnings = std::mem::take(&mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner));
+        for text in within_headers(warnings) {
             let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
             if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
                 response.headers_mut().append(http::header::WARNING, value);
@@ -114,5 +120,36 @@ impl Call {
         }
         let agent = self.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("unknown");
         agent.split('/').next().unwrap_or_default().chars().take(128).collect()
+    }
+}
+
+/// These warnings, or as many of them and as much of each as headers have room for.
+fn within_headers(warnings: Vec<String>) -> Vec<String> {
+    let length = |text: &String| text.chars().count();
+    if warnings.iter().map(length).sum::<usize>() <= WARNING_CHARACTERS {
+        return warnings;
+    }
+    let mut taken = 0;
+    let cut = warnings.into_iter().map(|text| text.chars().take(CUT_WARNING_CHARACTERS).collect());
+    cut.take_while(|text| {
+        let fits = taken < WARNING_CHARACTERS;
+        taken += length(text);
+        fits
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_stay_within_headers() {
+        let few = vec!["a".repeat(4000), "b".repeat(96)];
+        assert_eq!(within_headers(few.clone()), few);
+        let more = [few, vec!["c".to_owned()]].concat();
+        assert_eq!(within_headers(more).iter().map(String::len).collect::<Vec<_>>(), [256, 96, 1]);
+        let many: Vec<String> = (0..100).map(|n| format!("{n:0300}")).collect();
+        assert_eq!(within_headers(many).len(), 16, "4096 of 256 each");
     }
 }
