@@ -167,3 +167,38 @@ fn a_watch_prints_what_happens() {
     watch.kill().unwrap();
     watch.wait().unwrap();
 }
+
+#[test]
+fn a_namespace_that_asks_for_secure_pods() {
+    const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
+    const FAULTS: &str = "allowPrivilegeEscalation != false, unrestricted capabilities, runAsNonRoot != true, seccompProfile";
+    let world = World::new();
+    let said = |line: &str| {
+        let output = world.run(line);
+        assert!(output.status.success(), "kubectl {line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert_eq!(said("run plain --image=nginx"), "");
+    let expected = format!(
+        "Warning: existing pods in namespace \"default\" violate the new PodSecurity enforce level \"restricted:latest\"\n\
+         Warning: plain: {FAULTS}\n"
+    );
+    assert_eq!(said(&format!("label --dry-run=server ns default {ENFORCE}=restricted")), expected);
+    assert_eq!(said(&format!("label ns default {ENFORCE}=baseline pod-security.kubernetes.io/warn=restricted")), "");
+    let warning = "Warning: would violate PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false (container \"web\" must set ";
+    world.file("d.yaml", DEPLOYMENT);
+    for line in ["apply -f d.yaml", "set image deployment/web web=nginx:1.17", "run web --image=nginx"] {
+        let said = said(line);
+        assert!(said.starts_with(warning) && said.lines().count() == 1, "{line}: {said}");
+    }
+    let refused = world.fails(r#"run host --image=nginx --overrides={"spec":{"hostNetwork":true}}"#);
+    let expected = "Error from server (Forbidden): pods \"host\" is forbidden: violates PodSecurity \"baseline:latest\": host namespaces \
+         (hostNetwork)\n";
+    assert_eq!(refused, expected);
+    let refused = world.fails(&format!("label --overwrite ns default {ENFORCE}=strict"));
+    let expected = format!(
+        "The Namespace \"default\" is invalid: metadata.labels[{ENFORCE}]: Invalid value: \"strict\": must be one of privileged, baseline, \
+         restricted\n"
+    );
+    assert_eq!(refused, expected);
+}
