@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::{
-    pod::{amounts, any_quantity, total},
+    pod::{amounts, any_quantity, asked},
     quantity::Quantity,
 };
 
@@ -111,7 +111,7 @@ fn pod_errors(limit: &Value, spec: &Value) -> Vec<String> {
                 .flat_map(|container| errors(limit, "Container", &amounts(container, "requests"), &amounts(container, "limits")))
                 .collect()
         }
-        Some("Pod") => errors(limit, "Pod", &total(spec, "requests"), &total(spec, "limits")),
+        Some("Pod") => errors(limit, "Pod", &asked(spec, "requests"), &asked(spec, "limits")),
         _ => Vec::new(),
     }
 }

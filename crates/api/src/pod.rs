@@ -80,11 +80,17 @@ pub(crate) fn containers_total(spec: &Value, list: &str) -> BTreeMap<String, Qua
     total
 }
 
-/// What a pod requests or limits (`list`) as a whole: what it says for itself counts before what its containers say, and
-/// its overhead comes on top.
-pub fn total(spec: &Value, list: &str) -> BTreeMap<String, Quantity> {
+/// What a pod requests or limits (`list`) but for its overhead: what it says for itself as a whole counts before what its
+/// containers say.
+pub fn asked(spec: &Value, list: &str) -> BTreeMap<String, Quantity> {
     let mut total = containers_total(spec, list);
     total.extend(amounts(spec, list));
+    total
+}
+
+/// The same with its overhead, which comes on top of every request, and of a limit where there is one.
+pub fn total(spec: &Value, list: &str) -> BTreeMap<String, Quantity> {
+    let mut total = asked(spec, list);
     let overhead = spec["overhead"].as_object().into_iter().flatten();
     for (name, amount) in overhead.filter_map(|(name, amount)| Some((name.clone(), any_quantity(amount)?))) {
         if list == "requests" || total.contains_key(&name) {

@@ -66,6 +66,9 @@ fn bounds_of_containers_and_pods() {
         json!({ "limits": { "memory": "800Mi", "cpu": "1500m" }, "requests": { "memory": "600Mi" } }),
     ];
     assert_eq!(check_pod(&[&bounds], &pod(&two)).as_deref(), Some("maximum cpu usage per Pod is 2, but limit is 3"));
+    let mut whole = pod(&[json!({ "limits": { "memory": "800Mi", "cpu": "2" }, "requests": { "memory": "600Mi" } })]);
+    whole["spec"]["overhead"] = json!({ "cpu": "1" });
+    assert_eq!(check_pod(&[&bounds], &whole), None, "what its runtime needs is not the pod's choice");
 }
 
 #[test]
