@@ -121,6 +121,9 @@ async fn a_pod_has_the_priority_of_its_class() {
     unknown["spec"]["priorityClassName"] = "nope".into();
     expect![[r#"403 Forbidden: pods "c" is forbidden: no PriorityClass with name nope was found"#]]
         .assert_eq(&send(&router, Method::POST, PODS, &unknown).await.status());
+    unknown["metadata"] = json!({ "generateName": "web-" });
+    expect![[r#"403 Forbidden: pods "web-" is forbidden: no PriorityClass with name nope was found"#]]
+        .assert_eq(&send(&router, Method::POST, PODS, &unknown).await.status());
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use windlass_api::{
     status::{Resource, Status},
 };
 
+use super::forbidden;
 use crate::{call::Call, metadata};
 
 const NAMESPACES: Resource<'static> = Resource { group: "", plural: "namespaces" };
@@ -21,13 +22,9 @@ pub(super) async fn create(call: &Call, object: &Value) -> Result<(), Status> {
     if namespace["status"]["phase"] != "Terminating" {
         return Ok(());
     }
-    let name = match metadata::text(object, "name") {
-        "" => metadata::text(object, "generateName"),
-        name => name,
-    };
     let in_namespace = &call.namespace;
     let why = format!("unable to create new content in namespace {in_namespace} because it is being terminated");
-    let mut status = Status::forbidden(call.kind.resource(), name, &why);
+    let mut status = forbidden(call, object, &why);
     if let Some(details) = &mut status.details {
         details["causes"] = json!([{
             "reason": "NamespaceTerminating",

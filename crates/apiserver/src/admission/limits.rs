@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use windlass_api::{kind, limits, status::Status};
 
-use crate::{call::Call, metadata};
+use crate::call::Call;
 
 /// Fills in what the ranges of the namespace have for containers that say nothing.
 pub(super) async fn fill(call: &Call, pod: &mut Value) -> Result<(), Status> {
@@ -32,7 +32,7 @@ pub(crate) async fn check(call: &Call, object: &Value) -> Result<(), Status> {
     let ranges = ranges(call).await?;
     let views: Vec<&Value> = ranges.iter().map(AsRef::as_ref).collect();
     match check(&views, object) {
-        Some(why) => Err(Status::forbidden(call.kind.resource(), metadata::text(object, "name"), &why)),
+        Some(why) => Err(super::forbidden(call, object, &why)),
         None => Ok(()),
     }
 }

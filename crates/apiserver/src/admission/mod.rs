@@ -3,7 +3,7 @@
 use serde_json::Value;
 use windlass_api::{kind::Kind, status::Status};
 
-use crate::call::Call;
+use crate::{call::Call, metadata};
 
 mod default_class;
 mod in_use;
@@ -92,4 +92,11 @@ pub(crate) async fn changed(call: &Call, new: &Value, old: &Value) -> Result<(),
 /// 403 when the ranges of the namespace do not allow that much.
 pub(crate) async fn grown(call: &Call, new: &Value) -> Result<(), Status> {
     limits::check(call, new).await
+}
+
+/// 403. A new object may have no name yet: as upstream, the start of it stands for it then.
+fn forbidden(call: &Call, object: &Value, why: &str) -> Status {
+    let names = ["name", "generateName"].map(|field| metadata::text(object, field));
+    let name = names.into_iter().find(|name| !name.is_empty()).unwrap_or("Unknown");
+    Status::forbidden(call.kind.resource(), name, why)
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde_json::Value;
 use windlass_api::{kind, status::Status};
 
-use crate::{call::Call, metadata};
+use super::forbidden;
+use crate::call::Call;
 
 /// Resolves `priorityClassName` into `priority` and `preemptionPolicy`.
 ///
@@ -15,19 +16,18 @@ pub(super) async fn admit(call: &Call, pod: &mut Value) -> Result<(), Status> {
     if !pod["spec"].is_object() {
         return Ok(());
     }
-    let name = metadata::text(pod, "name").to_owned();
     let class = pod["spec"]["priorityClassName"].as_str().unwrap_or_default().to_owned();
     let found = find(call, &class).await?;
     if !class.is_empty() && found.is_none() {
         let why = format!("no PriorityClass with name {class} was found");
-        return Err(Status::forbidden(call.kind.resource(), &name, &why));
+        return Err(forbidden(call, pod, &why));
     }
     let value = found.as_ref().and_then(|class| class["value"].as_i64()).unwrap_or(0);
     if pod["spec"]["priority"].as_i64().is_some_and(|own| own != value) {
         let why = "the integer value of priority must not be provided in pod spec; priority admission controller computed ";
         let own = &pod["spec"]["priority"];
         let why = format!("{why}{value} from the given PriorityClass name, got {own}");
-        return Err(Status::forbidden(call.kind.resource(), &name, &why));
+        return Err(forbidden(call, pod, &why));
     }
     let policy = found.as_ref().and_then(|class| class["preemptionPolicy"].as_str()).unwrap_or("PreemptLowerPriority").to_owned();
     let spec = &mut pod["spec"];

@@ -4,7 +4,7 @@ use serde_json::Value;
 use windlass_api::{kind, quantity::Quantity, status::Status};
 
 use super::default_class::LEGACY_STORAGE;
-use crate::{call::Call, metadata};
+use crate::call::Call;
 
 const REFUSAL: &str =
     "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize";
@@ -21,7 +21,7 @@ pub(super) async fn admit(call: &Call, new: &Value, old: &Value) -> Result<(), S
     if !class.is_empty() && class == class_of(old) && expands(call, class).await? {
         return Ok(());
     }
-    Err(Status::forbidden(call.kind.resource(), metadata::text(new, "name"), REFUSAL))
+    Err(super::forbidden(call, new, REFUSAL))
 }
 
 async fn expands(call: &Call, class: &str) -> Result<bool, Status> {

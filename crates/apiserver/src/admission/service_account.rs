@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use windlass_api::{kind, status::Status};
 
+use super::forbidden;
 use crate::{call::Call, metadata};
 
 /// Where containers find the token.
@@ -30,7 +31,7 @@ pub(super) async fn admit(call: &Call, pod: &mut Value) -> Result<(), Status> {
     spec["serviceAccount"] = name.clone().into();
     let Some(account) = find(call, &name).await? else {
         let why = format!("error looking up service account {}/{name}: serviceaccount \"{name}\" not found", call.namespace);
-        return Err(Status::forbidden(call.kind.resource(), metadata::text(pod, "name"), &why));
+        return Err(forbidden(call, pod, &why));
     };
     if pod["spec"]["imagePullSecrets"].as_array().is_none_or(Vec::is_empty)
         && let Some(secrets) = account["imagePullSecrets"].as_array().filter(|secrets| !secrets.is_empty())
