@@ -38,6 +38,7 @@ const PACKAGES: &[(&str, &str, &str, &str)] = &[
     ("api/discovery/v1", "io.k8s.api.discovery.v1", "discovery.k8s.io/v1", "discovery"),
     ("api/events/v1", "io.k8s.api.events.v1", "events.k8s.io/v1", "events"),
     ("api/networking/v1", "io.k8s.api.networking.v1", "networking.k8s.io/v1", "networking"),
+    ("api/node/v1", "io.k8s.api.node.v1", "node.k8s.io/v1", "node"),
     ("api/policy/v1", "io.k8s.api.policy.v1", "policy/v1", "policy"),
     ("api/rbac/v1", "io.k8s.api.rbac.v1", "rbac.authorization.k8s.io/v1", "rbac"),
     ("api/scheduling/v1", "io.k8s.api.scheduling.v1", "scheduling.k8s.io/v1", "scheduling"),

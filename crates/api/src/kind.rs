@@ -17,6 +17,7 @@ pub mod discovery;
 pub mod events;
 mod label_keys;
 pub mod networking;
+pub mod node;
 mod part;
 pub mod policy;
 mod prepare;
@@ -204,6 +205,7 @@ pub static KINDS: &[Kind] = &[
     storage::STORAGE_CLASS,
     scheduling::PRIORITY_CLASS,
     coordination::LEASE,
+    node::RUNTIME_CLASS,
     discovery::ENDPOINT_SLICE,
 ];
 

@@ -8,6 +8,7 @@ use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Namespace, Pod, Service},
+    node::v1::RuntimeClass,
 };
 use kube::{
     Api, Client,
@@ -16,7 +17,7 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::json;
-use support::{config_map, deployment, pod, server};
+use support::{config_map, deployment, get, pod, server};
 
 fn typed<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> T {
     serde_json::from_value(value).unwrap()
@@ -183,4 +184,59 @@ async fn streaming_lists_begin_a_watch() {
         let first = Box::pin(stream).try_next().await.unwrap().unwrap();
         assert_eq!(first.metadata.name.as_deref(), Some("a"));
     }
+}
+
+/// As upstream's conformance test of these operations.
+#[tokio::test]
+async fn runtime_classes_are_read_and_written() {
+    let server = server().await;
+    let router = server.in_process("test");
+    let groups = get(&router, "/apis").await.body["groups"].clone();
+    let group = groups.as_array().unwrap().iter().find(|group| group["name"] == "node.k8s.io").unwrap();
+    assert_eq!(group["versions"][0]["version"], "v1");
+    assert_eq!(get(&router, "/apis/node.k8s.io").await.body["preferredVersion"]["groupVersion"], "node.k8s.io/v1");
+    let resource = &get(&router, "/apis/node.k8s.io/v1").await.body["resources"][0];
+    assert_eq!((&resource["name"], &resource["kind"]), (&json!("runtimeclasses"), &json!("RuntimeClass")));
+    assert_eq!((&resource["namespaced"], &resource["singularName"]), (&json!(false), &json!("runtimeclass")));
+
+    let classes: Api<RuntimeClass> = Api::all(Client::new(router, "default"));
+    let class = |name: &str| -> RuntimeClass {
+        typed(json!({ "metadata": { "name": name, "labels": { "test": "yes" } }, "handler": format!("{name}-handler") }))
+    };
+    let create = async |name: &str| classes.create(&PostParams::default(), &class(name)).await;
+    let made = create("a").await.unwrap();
+    assert_eq!((made.handler.as_str(), made.metadata.generation), ("a-handler", None));
+    assert!(matches!(create("a").await.unwrap_err(), kube::Error::Api(status) if status.code == 409));
+    create("b").await.unwrap();
+    let ours = ListParams::default().labels("test=yes");
+    let mut events = classes.watch(&kube::api::WatchParams::default().labels("test=yes"), "").await.unwrap().boxed();
+    create("c").await.unwrap();
+    assert_eq!(classes.get("a").await.unwrap().metadata.uid, made.metadata.uid);
+    assert_eq!(classes.list(&ours).await.unwrap().items.len(), 3);
+    let patch = json!({ "metadata": { "annotations": { "patched": "true" } } });
+    let mut changed = classes.patch("a", &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+    changed.metadata.annotations.get_or_insert_default().insert("updated".into(), "true".into());
+    let changed = classes.replace("a", &PostParams::default(), &changed).await.unwrap();
+    assert_eq!(changed.metadata.annotations.as_ref().unwrap()["updated"], "true");
+    let mut seen = Vec::new();
+    while seen.len() < 5 {
+        seen.push(match events.try_next().await.unwrap().unwrap() {
+            WatchEvent::Added(class) => format!("+{}", class.metadata.name.unwrap()),
+            WatchEvent::Modified(class) => format!("~{}", class.metadata.name.unwrap()),
+            other => format!("{other:?}"),
+        });
+    }
+    assert_eq!(seen, ["+a", "+b", "+c", "~a", "~a"]);
+
+    let mut moved = changed.clone();
+    moved.handler = "other".into();
+    let refused = classes.replace("a", &PostParams::default(), &moved).await.unwrap_err();
+    let why = "RuntimeClass.node.k8s.io \"a\" is invalid: handler: Invalid value: \"other\": field is immutable";
+    assert!(matches!(refused, kube::Error::Api(status) if status.code == 422 && status.message == why));
+
+    classes.delete("a", &DeleteParams::default()).await.unwrap();
+    assert!(classes.get_opt("a").await.unwrap().is_none());
+    assert_eq!(classes.list(&ours).await.unwrap().items.len(), 2);
+    classes.delete_collection(&DeleteParams::default(), &ours).await.unwrap();
+    assert!(classes.list(&ours).await.unwrap().items.is_empty());
 }

@@ -1,4 +1,4 @@
-//! The row of a node.
+//! Rows of nodes, and of the runtimes that they may have.
 
 use std::collections::BTreeSet;
 
@@ -9,6 +9,12 @@ use super::{
     Column,
     cell::{self, items, text, text_or},
 };
+
+pub(crate) const RUNTIME_CLASS: &[Column] = &[Column::NAME, Column::text("Handler"), Column::AGE];
+
+pub(crate) fn runtime_class(class: &Value, now: Timestamp) -> Vec<Value> {
+    vec![cell::name(class), text(&class["handler"]).into(), cell::age(class, now)]
+}
 
 pub(crate) const COLUMNS: &[Column] = &[
     Column::NAME,

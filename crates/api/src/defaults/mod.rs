@@ -52,6 +52,7 @@ pub fn apply(group: &str, kind: &str, object: &mut Value) {
         ("batch", "Job") => batch::job(object),
         ("batch", "CronJob") => batch::cron_job(object),
         ("networking.k8s.io", "NetworkPolicy") => batch::network_policy(object),
+        ("node.k8s.io", "RuntimeClass") => inside(object, "overhead", |overhead| quantities::canonical(overhead, "podFixed")),
         ("discovery.k8s.io", "EndpointSlice") => each(object, "ports", |port| {
             fill::unset(port, "name", "");
             fill::unset(port, "protocol", "TCP");

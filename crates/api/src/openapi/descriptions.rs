@@ -71,6 +71,7 @@ fn read(generator: &mut SchemaGenerator, group: &str, version: &str, kind: &str)
         "discovery.k8s.io" "v1" discovery::v1 [EndpointSlice]
         "events.k8s.io" "v1" events::v1 [Event]
         "networking.k8s.io" "v1" networking::v1 [IPAddress Ingress IngressClass NetworkPolicy ServiceCIDR]
+        "node.k8s.io" "v1" node::v1 [RuntimeClass]
         "policy" "v1" policy::v1 [Eviction PodDisruptionBudget]
         "rbac.authorization.k8s.io" "v1" rbac::v1 [ClusterRole ClusterRoleBinding Role RoleBinding]
         "scheduling.k8s.io" "v1" scheduling::v1 [PriorityClass]

@@ -128,6 +128,7 @@ const DECLARED: &[&[&str]] = &[
     &["APIGroup", "Kind", "Name"],
     &["Group", "Resource", "Namespace", "Name"],
     &["Key", "Value", "Effect", "TimeAdded"],
+    &["Key", "Operator", "Value", "Effect", "TolerationSeconds"],
 ];
 
 /// JSON as Go's encoder writes it: compact, and safe to put into HTML.

@@ -23,6 +23,7 @@ mod pod;
 mod policy;
 mod quota;
 mod rbac;
+mod runtime_class;
 mod selector;
 mod service;
 mod service_cidr;
@@ -90,6 +91,7 @@ pub fn create(group: &str, kind: &str, object: &Value) -> Vec<FieldError> {
         ("coordination.k8s.io", "Lease") => cluster::lease(object, errors_in),
         ("discovery.k8s.io", "EndpointSlice") => endpoints::endpoint_slice(object, errors_in),
         ("events.k8s.io", "Event") => event::create(object, errors_in),
+        ("node.k8s.io", "RuntimeClass") => runtime_class::runtime_class(object, errors_in),
         ("policy", "PodDisruptionBudget") => policy::pod_disruption_budget(object, errors_in),
         ("rbac.authorization.k8s.io", "Role") => rbac::role(object, true, errors_in),
         ("rbac.authorization.k8s.io", "ClusterRole") => rbac::role(object, false, errors_in),
@@ -127,6 +129,7 @@ pub fn update(group: &str, kind: &str, new: &Value, old: &Value) -> Vec<FieldErr
         ("events.k8s.io", "Event") => event::update(after, before, errors_in),
         ("networking.k8s.io", "IPAddress") => service_cidr::ip_address_update(after, before, errors_in),
         ("networking.k8s.io", "ServiceCIDR") => service_cidr::service_cidr_update(after, before, errors_in),
+        ("node.k8s.io", "RuntimeClass") => runtime_class::runtime_class_update(after, before, errors_in),
         ("rbac.authorization.k8s.io", "RoleBinding") => rbac::role_binding_update(after, before, true, errors_in),
         ("rbac.authorization.k8s.io", "ClusterRoleBinding") => rbac::role_binding_update(after, before, false, errors_in),
         ("scheduling.k8s.io", "PriorityClass") => cluster::priority_class_update(after, before, errors_in),

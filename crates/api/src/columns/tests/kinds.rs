@@ -4,7 +4,7 @@ use expect_test::expect;
 use serde_json::{Value, json};
 
 use super::{check, now};
-use crate::kind::{coordination, core, discovery, events, networking, rbac, scheduling, storage};
+use crate::kind::{coordination, core, discovery, events, networking, node, rbac, scheduling, storage};
 
 #[test]
 fn services() {
@@ -349,6 +349,18 @@ fn addresses_and_their_ranges() {
         expect![[r"
             NAME         CIDRS                         AGE
             kubernetes   10.96.0.0/16,2001:db8::/112   5m
+        "]],
+    );
+}
+
+#[test]
+fn runtime_classes() {
+    check(
+        &node::RUNTIME_CLASS,
+        &[json!({ "metadata": { "name": "sandboxed" }, "handler": "kata" })],
+        expect![[r"
+            NAME        HANDLER   AGE
+            sandboxed   kata      5m
         "]],
     );
 }

@@ -24,7 +24,7 @@ use super::errors::Errors;
 use super::field::Field;
 use super::{address, format, metadata};
 
-pub(super) use scheduling::{node_selector, taint_effect};
+pub(super) use scheduling::{node_selector, taint_effect, tolerations};
 pub(super) use status::status;
 pub(super) use subresource::{ephemeral_containers, resize};
 pub(super) use update::update;

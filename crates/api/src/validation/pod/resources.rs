@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::json;
+
 use crate::pod::containers_total;
 use crate::quantity::Quantity;
 
@@ -47,13 +49,9 @@ pub(super) fn container_resources(resources: &Field<'_>, claims: &BTreeSet<&str>
 }
 
 /// What a pod costs besides its containers is checked like their limits.
-pub(super) fn overhead(overhead: &Field<'_>, errors: &mut Errors) {
-    let limits = format!("{}.limits", overhead.path());
-    for (name, amount) in overhead.entries() {
-        let amount = amount.named(format!("{limits}[{name}]"));
-        container_name(name, &amount, errors);
-        value(name, &amount, errors);
-    }
+pub(in crate::validation) fn overhead(overhead: &Field<'_>, errors: &mut Errors) {
+    let limits = json!({ "limits": overhead.value() });
+    requirements(&Field::new(overhead.path(), &limits), container_name, errors);
 }
 
 /// Requests and limits of the pod as a whole.

@@ -127,7 +127,8 @@ fn pod_affinity_term(term: &Field<'_>, errors: &mut Errors) {
     metadata::label_key(&topology, topology.text(), errors);
 }
 
-pub(super) fn tolerations(tolerations: &Field<'_>, errors: &mut Errors) {
+/// What lets a pod stay on a tainted node.
+pub(in crate::validation) fn tolerations(tolerations: &Field<'_>, errors: &mut Errors) {
     for toleration in tolerations.items() {
         let (key, operator, value, effect) =
             (toleration.get("key"), toleration.get("operator"), toleration.get("value"), toleration.get("effect"));

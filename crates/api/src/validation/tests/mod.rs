@@ -96,6 +96,7 @@ fn rules_are_total() {
         ("coordination.k8s.io", "Lease"),
         ("discovery.k8s.io", "EndpointSlice"),
         ("events.k8s.io", "Event"),
+        ("node.k8s.io", "RuntimeClass"),
         ("policy", "PodDisruptionBudget"),
         ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
         ("scheduling.k8s.io", "PriorityClass"),
@@ -108,6 +109,7 @@ fn rules_are_total() {
         json!([]),
         json!({}),
         json!({ "metadata": 1, "spec": "x", "status": [], "data": 2, "subsets": {}, "ports": "p", "rules": 4 }),
+        json!({ "overhead": [], "scheduling": { "nodeSelector": [1], "tolerations": ["t", {}, {}] } }),
         json!({ "spec": { "template": [], "containers": {}, "selector": 5, "ports": [1, null], "limits": [[]], "hard": [] } }),
         json!({ "spec": { "template": { "spec": { "containers": [null, 3, {}], "volumes": [{}, "v"], "affinity": [] } } } }),
     ];

@@ -319,7 +319,8 @@ fn names_and_dns() {
             spec["hostAliases"] = json!([{ "ip": "x", "hostnames": ["Bad_"] }]);
             spec["dnsPolicy"] = json!("None");
             spec["os"] = json!({ "name": "plan9" });
-            spec["overhead"] = json!({ "cpu": "-1" });
+            spec["overhead"] = json!({ "cpu": "-1", "hugepages-2Mi": "3Mi" });
+            spec["runtimeClassName"] = json!("");
         }),
         expect![[r#"
             spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None
@@ -329,8 +330,10 @@ fn names_and_dns() {
             spec.hostAliases[0].ip: Invalid value: "x": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)
             spec.hostAliases[0].hostnames[0]: Invalid value: "Bad_": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
             spec.priorityClassName: Invalid value: "High!": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
+            spec.runtimeClassName: Invalid value: "": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
             spec.preemptionPolicy: Unsupported value: "Maybe": supported values: "PreemptLowerPriority", "Never"
             spec.overhead.limits[cpu]: Invalid value: "-1": must be greater than or equal to 0
+            spec.overhead.limits[hugepages-2Mi]: Invalid value: "3Mi": 3Mi is not positive integer multiple of hugepages-2Mi
             spec.os: Unsupported value: "plan9": supported values: "linux", "windows"
         "#]],
     );

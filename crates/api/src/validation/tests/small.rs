@@ -241,3 +241,59 @@ fn policies_and_the_rest() {
         "#]],
     );
 }
+
+#[test]
+fn runtime_classes() {
+    let toleration = json!({ "key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5 });
+    create(
+        "node.k8s.io",
+        "RuntimeClass",
+        json!({
+            "handler": "Kata_1",
+            "overhead": { "podFixed": { "cpu": "-1", "hugepages-2Mi": "2Mi", "pods": "1" } },
+            "scheduling": { "nodeSelector": { "a b": "c d" }, "tolerations": [toleration, { "key": "a" }, toleration] },
+        }),
+        expect![[r#"
+            handler: Invalid value: "Kata_1": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
+            overhead.limits[cpu]: Invalid value: "-1": must be greater than or equal to 0
+            overhead.limits[pods]: Invalid value: "pods": must be a standard resource for containers
+            scheduling.nodeSelector: Invalid value: "a b": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
+            scheduling.nodeSelector: Invalid value: "c d": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')
+            scheduling.tolerations[2]: Duplicate value: {"Key":"a","Operator":"Exists","Value":"","Effect":"NoExecute","TolerationSeconds":5}
+        "#]],
+    );
+    create(
+        "node.k8s.io",
+        "RuntimeClass",
+        json!({ "overhead": { "podFixed": { "hugepages-2Mi": "2Mi" } } }),
+        expect![[r#"
+        handler: Required value
+        overhead: Forbidden: HugePages require cpu or memory
+    "#]],
+    );
+    update(
+        "node.k8s.io",
+        "RuntimeClass",
+        json!({ "handler": "runc" }),
+        |class| {
+            class["handler"] = json!("kata");
+            class["scheduling"] = json!({ "tolerations": [{ "operator": "Equal" }] });
+        },
+        expect![[r#"
+            scheduling.tolerations[0].operator: Invalid value: "Equal": operator must be Exists when `key` is empty, which means "match all values and all keys"
+            handler: Invalid value: "kata": field is immutable
+        "#]],
+    );
+    update(
+        "node.k8s.io",
+        "RuntimeClass",
+        json!({ "handler": "runc" }),
+        |class| {
+            class.as_object_mut().unwrap().remove("handler");
+        },
+        expect![[r#"
+            handler: Required value
+            handler: Invalid value: "": field is immutable
+        "#]],
+    );
+}
