@@ -213,3 +213,80 @@ async fn a_service_keeps_what_it_was_allotted() {
     let external = send(&router, Method::POST, services, &external).await;
     assert!(external.body["spec"].get("clusterIP").is_none() && external.code == 201, "{}", external.body);
 }
+
+const CLASSES: &str = "/apis/node.k8s.io/v1/runtimeclasses";
+
+/// As upstream's tests have it: nothing but a program that ends.
+fn of_class(class: &str, change: Value) -> Value {
+    let mut spec = json!({
+        "runtimeClassName": class, "restartPolicy": "Never", "automountServiceAccountToken": false,
+        "containers": [{ "name": "test", "image": "busybox", "command": ["true"] }],
+    });
+    spec.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    json!({ "metadata": { "generateName": format!("test-runtimeclass-{class}-") }, "spec": spec })
+}
+
+#[tokio::test]
+async fn a_pod_of_no_runtime_class_is_refused() {
+    let router = server().await.in_process("test");
+    let refused = |class: &'static str| {
+        let router = router.clone();
+        async move { send(&router, Method::POST, &format!("{PODS}?dryRun=All"), &of_class(class, json!({}))).await.status() }
+    };
+    expect![[r#"403 Forbidden: pods "test-runtimeclass-gone-" is forbidden: pod rejected: RuntimeClass "gone" not found"#]]
+        .assert_eq(&refused("gone").await);
+    let class = json!({ "metadata": { "name": "gone" }, "handler": "runc" });
+    assert_eq!(send(&router, Method::POST, CLASSES, &class).await.code, 201);
+    assert!(refused("gone").await.starts_with("201 "));
+    assert_eq!(support::delete(&router, &format!("{CLASSES}/gone")).await.code, 200);
+    assert!(refused("gone").await.starts_with("403 Forbidden"));
+}
+
+#[tokio::test]
+async fn a_pod_has_the_overhead_of_its_runtime_class() {
+    let router = server().await.in_process("test");
+    let fixed = json!({ "cpu": "10m", "memory": "1Mi" });
+    for (name, overhead) in [("heavy", json!({ "podFixed": fixed })), ("light", Value::Null)] {
+        let class = json!({ "metadata": { "name": name }, "handler": "test-handler", "overhead": overhead });
+        assert_eq!(send(&router, Method::POST, CLASSES, &class).await.code, 201);
+    }
+    let made = async |class: &str, change: Value| send(&router, Method::POST, PODS, &of_class(class, change)).await;
+    assert_eq!(made("light", json!({})).await.body["spec"].get("overhead"), None);
+    assert_eq!(made("heavy", json!({})).await.body["spec"]["overhead"], fixed);
+    let same = json!({ "overhead": { "cpu": "0.01", "memory": "1024Ki" } });
+    assert_eq!(made("heavy", same).await.body["spec"]["overhead"], fixed);
+    let own = json!({ "overhead": { "cpu": "20m", "memory": "1Mi" } });
+    expect![[r#"403 Forbidden: pods "test-runtimeclass-heavy-" is forbidden: pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead"#]]
+        .assert_eq(&made("heavy", own.clone()).await.status());
+    let unasked = "is forbidden: pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead";
+    assert!(made("light", own.clone()).await.status().ends_with(unasked));
+    let mut classless = pod("p");
+    classless["spec"]["overhead"] = own["overhead"].clone();
+    let refused = send(&router, Method::POST, PODS, &classless).await.status();
+    assert_eq!(refused, format!("403 Forbidden: pods \"p\" {unasked}"));
+    classless["spec"]["overhead"] = json!({ "cpu": "-1" });
+    assert_eq!(send(&router, Method::POST, PODS, &classless).await.code, 422, "what is wrong in itself is told first");
+}
+
+#[tokio::test]
+async fn a_pod_goes_where_its_runtime_class_is_served() {
+    let router = server().await.in_process("test");
+    let toleration = json!({ "key": "foo", "operator": "Equal", "value": "bar", "effect": "NoSchedule" });
+    let class = json!({
+        "metadata": { "name": "sandboxed" }, "handler": "test-handler",
+        "scheduling": { "nodeSelector": { "foo": "bar", "fizz": "buzz" }, "tolerations": [toleration] },
+    });
+    assert_eq!(send(&router, Method::POST, CLASSES, &class).await.code, 201);
+    let made = async |change: Value| send(&router, Method::POST, PODS, &of_class("sandboxed", change)).await;
+    let conflict = made(json!({ "nodeSelector": { "foo": "conflict" } })).await.status();
+    expect![[r#"403 Forbidden: pods "test-runtimeclass-sandboxed-" is forbidden: conflict: runtimeClass.scheduling.nodeSelector[foo] = bar; pod.spec.nodeSelector[foo] = conflict"#]]
+        .assert_eq(&conflict);
+    let spec =
+        made(json!({ "nodeSelector": { "foo": "bar", "own": "x" }, "tolerations": [{ "key": "own" }] })).await.body["spec"]
+            .clone();
+    assert_eq!(spec["nodeSelector"], json!({ "foo": "bar", "fizz": "buzz", "own": "x" }));
+    let keys: Vec<&str> = spec["tolerations"].as_array().unwrap().iter().filter_map(|each| each["key"].as_str()).collect();
+    assert_eq!(keys, ["foo", "own", "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"]);
+    assert_eq!(spec["tolerations"][0], toleration);
+    assert_eq!(made(json!({})).await.body["spec"]["nodeSelector"], json!({ "foo": "bar", "fizz": "buzz" }));
+}

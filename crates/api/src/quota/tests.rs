@@ -34,6 +34,11 @@ fn what_objects_take() {
             "hugepages-2Mi": "4Mi", "requests.hugepages-2Mi": "4Mi", "requests.a.b/gpu": "2",
         })
     );
+    let mut heavy = own.clone();
+    heavy["spec"]["overhead"] = json!({ "cpu": "250m", "memory": "1Mi" });
+    let used = to_value(&usage(pods, &heavy));
+    assert_eq!(["cpu", "memory", "limits.memory"].map(|name| &used[name]), ["1250m", "1Mi", "1025Mi"]);
+    assert_eq!(used.get("limits.cpu"), None, "what is not limited is not limited by its overhead");
     let mut ended = own.clone();
     ended["status"] = json!({ "phase": "Succeeded" });
     assert_eq!(to_value(&usage(pods, &ended)), json!({ "count/pods": "1" }));

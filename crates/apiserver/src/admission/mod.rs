@@ -13,6 +13,7 @@ mod node_taint;
 mod pod_security;
 mod priority;
 mod resize;
+mod runtime_class;
 mod service_account;
 mod tolerations;
 
@@ -27,7 +28,8 @@ pub(crate) async fn create(call: &Call, object: &mut Value) -> Result<(), Status
             limits::fill(call, object).await?;
             service_account::admit(call, object).await?;
             tolerations::admit(object);
-            priority::admit(call, object).await
+            priority::admit(call, object).await?;
+            runtime_class::admit(call, object).await
         }
         ("", "persistentvolumeclaims") => {
             in_use::protect(object, in_use::CLAIM);
@@ -72,7 +74,11 @@ pub(crate) async fn update(call: &Call) -> Result<(), Status> {
 /// 403 when it may not be, 422 for a namespace with labels that mean nothing.
 pub(crate) async fn created(call: &Call, new: &Value) -> Result<(), Status> {
     limits::check(call, new).await?;
-    pod_security::admit(call, new, None).await
+    pod_security::admit(call, new, None).await?;
+    match (call.kind.group, call.kind.plural) {
+        ("", "pods") => runtime_class::check(call, new).await,
+        _ => Ok(()),
+    }
 }
 
 /// Admits what a change makes of an object, whose rules it keeps.
