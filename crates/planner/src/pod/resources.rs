@@ -133,18 +133,21 @@ pub fn kernel(spec: &PodSpec, container: &Container, memory_bytes: i64) -> Kerne
     }
 }
 
-/// Limits that the containers of a pod have together, beside those of each.
+/// Limits that the containers of a pod have together, beside those of each; its overhead comes on top.
 pub fn together(spec: &PodSpec) -> Option<Kernel> {
     let whole = spec.resources.as_ref();
-    let limited = |resource| limit(whole, resource);
-    if RESOURCES.iter().all(|resource| limited(resource).is_none()) {
+    if RESOURCES.iter().all(|resource| limit(whole, resource).is_none()) {
         return None;
     }
+    let limited = |resource, read: fn(&Quantity) -> Option<i64>| {
+        let overhead = positive(spec.overhead.as_ref(), resource).and_then(read).unwrap_or(0);
+        limit(whole, resource).and_then(read).map_or(0, |limit| limit.saturating_add(overhead))
+    };
     Some(Kernel {
         cpu_shares: 0,
-        cpu_quota: quota(limited("cpu").and_then(milli).unwrap_or(0)),
+        cpu_quota: quota(limited("cpu", milli)),
         cpu_period: CPU_PERIOD,
-        memory_limit: limited("memory").and_then(units).unwrap_or(0),
+        memory_limit: limited("memory", units),
         oom_score_adj: 0,
     })
 }
@@ -258,6 +261,9 @@ mod tests {
         let memory = json!({ "limits": { "memory": "64Mi" }, "requests": { "cpu": "1" } });
         assert_eq!(limits(json!({ "containers": [{ "name": "a", "resources": memory }] })), None);
         assert_eq!(limits(json!({ "containers": [], "resources": memory })), Some((0, 64 << 20)));
+        let overhead = json!({ "cpu": "250m", "memory": "16Mi" });
+        assert_eq!(limits(json!({ "containers": [], "overhead": overhead, "resources": memory })), Some((0, 80 << 20)));
+        assert_eq!(limits(json!({ "containers": [], "overhead": overhead })), None);
         assert_eq!(limits(json!({ "containers": [], "resources": { "limits": { "cpu": "1500m" } } })), Some((150_000, 0)));
     }
 
