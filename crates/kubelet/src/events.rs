@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use crate::api;
+use crate::{api, hollow::Clock};
 
 /// Events that wait to be sent; past this many, new ones are dropped, as a machine in trouble has better things to do.
 const QUEUE: usize = 1024;
@@ -41,15 +41,16 @@ struct Draft {
 }
 
 /// Sends events in the background; cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Recorder {
+    clock: Clock,
     queue: mpsc::Sender<Draft>,
     dropped: Arc<AtomicU64>,
 }
 
 impl Recorder {
     /// Starts sending as `node`'s kubelet, until the last clone is gone.
-    pub(crate) fn start(client: Client, node: &str, tasks: &TaskTracker) -> Self {
+    pub(crate) fn start(client: Client, node: &str, clock: Clock, tasks: &TaskTracker) -> Self {
         let (queue, drafts) = mpsc::channel(QUEUE);
         let dropped = Arc::new(AtomicU64::new(0));
         let sender = Sender {
@@ -60,7 +61,7 @@ impl Recorder {
             dropped: Arc::downgrade(&dropped),
         };
         tasks.spawn(sender.run(drafts));
-        Self { queue, dropped }
+        Self { clock, queue, dropped }
     }
 
     /// An event about a pod, or about one of its containers (by its path in the spec, `spec.containers{web}`).
@@ -93,7 +94,7 @@ impl Recorder {
     }
 
     fn record(&self, object: Value, kind: Type, reason: Cow<'static, str>, message: String) {
-        let draft = Draft { object, kind, reason, message, at: Timestamp::now() };
+        let draft = Draft { object, kind, reason, message, at: (self.clock)() };
         if self.queue.try_send(draft).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }

@@ -5,6 +5,7 @@
 mod node;
 mod options;
 mod pod;
+mod runtime;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -48,6 +49,7 @@ pub async fn run(client: Client, node_names: Vec<String>, options: Options, stop
         client: client.clone(),
         requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
         ready: Mutex::default(),
+        unserved: Mutex::default(),
         next_address: AtomicU32::new(1),
         options: options.clone(),
     });
@@ -67,6 +69,8 @@ struct Hollow {
     requests: Arc<Semaphore>,
     /// Since when pods are ready, by uid; `None`: not for a while, as their fate has it.
     ready: Mutex<HashMap<String, Option<Timestamp>>>,
+    /// Uids of pods that wait for a runtime of their class.
+    unserved: Mutex<HashSet<String>>,
     /// Pods get addresses of 10.128.0.0/9 in turn; eight million go round before one is given again.
     next_address: AtomicU32,
     options: Options,
@@ -128,7 +132,7 @@ impl Hollow {
             let fate = (self.options.conduct)(&pod.name());
             let Some(wait) = (if going { Some(fate.gone_after) } else { fate.ready_after }) else { continue };
             // Who waits for its time holds no permit.
-            let permit = match wait.is_zero() {
+            let permit = match wait.is_zero() && pod.spec.runtime_class_name.is_none() {
                 true => Some(self.permit().await),
                 false => None,
             };
@@ -136,7 +140,11 @@ impl Hollow {
             tasks.spawn(async move {
                 let _permit = permit;
                 tokio::time::sleep(wait).await;
-                if going { hollow.stop(&pod).await } else { hollow.start(&pod, fate.lapse).await }
+                if going {
+                    hollow.stop(&pod).await;
+                } else if hollow.is_served(&pod).await {
+                    hollow.start(&pod, fate.lapse).await;
+                }
             });
             while tasks.try_join_next().is_some() {}
         }

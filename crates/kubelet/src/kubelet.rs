@@ -12,6 +12,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Node, Pod},
     apimachinery::pkg::api::resource::Quantity,
@@ -128,7 +129,7 @@ impl Kubelet {
         let tasks = TaskTracker::new();
         let capacity = node::capacity::measure(&options.data_dir, options.max_pods);
         Arc::new(Self {
-            events: Recorder::start(client.clone(), &options.node_name, &tasks),
+            events: Recorder::start(client.clone(), &options.node_name, Arc::new(Timestamp::now), &tasks),
             objects: Objects::new(client.clone(), tasks.clone()),
             images: Images::new(Arc::clone(&runtime)),
             services: Services::start(client.clone(), stop.clone(), &tasks),

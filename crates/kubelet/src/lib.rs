@@ -18,6 +18,7 @@ mod pauses;
 mod pod;
 mod probes;
 pub mod runtime;
+mod runtime_class;
 pub mod server;
 mod services;
 pub mod session;

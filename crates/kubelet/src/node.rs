@@ -33,7 +33,7 @@ pub(crate) fn architecture() -> &'static str {
     }
 }
 
-pub(crate) use self::status::healthy_conditions;
+pub(crate) use self::status::{healthy_conditions, runtime_handlers};
 
 /// Registers the node, then keeps its status and lease current for as long as it is polled.
 pub(crate) async fn keep(kubelet: &Kubelet) {

@@ -5,3 +5,4 @@ mod lifecycle;
 mod machine;
 mod priority;
 mod rollout;
+mod runtime_class;

@@ -107,7 +107,7 @@ fn status(name: &str, now: Timestamp) -> Value {
     json!({
         "capacity": room, "allocatable": room,
         "addresses": [{ "type": "InternalIP", "address": "127.0.0.1" }, { "type": "Hostname", "address": name }],
-        "conditions": crate::node::healthy_conditions(now),
+        "conditions": crate::node::healthy_conditions(now), "runtimeHandlers": crate::node::runtime_handlers(),
         "nodeInfo": {
             "architecture": crate::node::architecture(), "bootID": "", "containerRuntimeVersion": "hollow://",
             "kernelVersion": "", "kubeProxyVersion": "", "kubeletVersion": crate::node::KUBELET_VERSION,

@@ -24,6 +24,7 @@ pub(super) struct HollowPod {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Spec {
     pub(super) node_name: Option<String>,
+    pub(super) runtime_class_name: Option<String>,
     #[serde(default)]
     containers: Vec<Container>,
     #[serde(default)]

@@ -4,6 +4,7 @@ use std::fs;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use windlass_planner::pod::admission::RUNTIME_HANDLERS;
 
 use super::{KUBELET_VERSION, architecture, capacity};
 use crate::{api, gc, kubelet::Kubelet};
@@ -44,6 +45,12 @@ fn to_json((kind, holds, reason, message): Condition, since: Timestamp, now: Tim
 /// The four conditions of a node that lacks nothing.
 pub(crate) fn healthy_conditions(now: Timestamp) -> Vec<Value> {
     conditions(false, false).into_iter().map(|condition| to_json(condition, now, now)).collect()
+}
+
+/// The runtimes that a RuntimeClass can ask for, and what each of them can do.
+pub(crate) fn runtime_handlers() -> Vec<Value> {
+    let features = json!({ "recursiveReadOnlyMounts": false, "userNamespaces": false });
+    RUNTIME_HANDLERS.iter().map(|name| json!({ "name": name, "features": features })).collect()
 }
 
 /// Measures the node, and knows what was said of it last.
@@ -103,7 +110,7 @@ async fn body(kubelet: &Kubelet) -> Value {
             { "type": "Hostname", "address": kubelet.options.node_name },
         ],
         "nodeInfo": info(kubelet), "images": images(kubelet).await,
-        "features": { "supplementalGroupsPolicy": true },
+        "features": { "supplementalGroupsPolicy": true }, "runtimeHandlers": runtime_handlers(),
     })
 }
 

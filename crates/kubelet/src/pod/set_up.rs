@@ -20,6 +20,7 @@ use crate::{
     images::with_sources,
     pod::{name, namespace, uid},
     runtime::{Sandbox, SandboxConfig},
+    runtime_class,
     volumes::{self, MountedVolumes},
 };
 
@@ -55,7 +56,7 @@ async fn make_sandbox(scope: &Scope, existing: Option<Sandbox>, attempt: u32) ->
     let sandbox = match existing {
         Some(sandbox) => sandbox,
         None => {
-            check(scope)?;
+            check(scope).await?;
             kubelet.runtime.create_sandbox(config(scope, attempt)).await.map_err(|error| with_sources(&error))?
         }
     };
@@ -79,9 +80,11 @@ async fn make_sandbox(scope: &Scope, existing: Option<Sandbox>, attempt: u32) ->
 }
 
 /// Whether a sandbox can be as the pod asks for it.
-fn check(scope: &Scope) -> Result<(), String> {
+async fn check(scope: &Scope) -> Result<(), String> {
     files::check_hostname(&scope.pod, &scope.kubelet.options.cluster_domain)?;
-    scope.pod.spec.as_ref().and_then(admission::sandbox_refusal).map_or(Ok(()), |why| Err(why.to_owned()))
+    let Some(spec) = &scope.pod.spec else { return Ok(()) };
+    let handler = runtime_class::handler(&scope.kubelet.client, spec.runtime_class_name.as_deref()).await?;
+    admission::sandbox_refusal(spec, &handler).map_or(Ok(()), Err)
 }
 
 fn config(scope: &Scope, attempt: u32) -> SandboxConfig {

@@ -58,7 +58,10 @@ async fn pods_run_and_stop_at_once() {
         let conditions = node.and_then(|node| node.status.as_ref()?.conditions.as_ref());
         conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
     };
-    await_condition(nodes_api, "n2", ready).await.unwrap();
+    await_condition(nodes_api.clone(), "n2", ready).await.unwrap();
+    let handlers = nodes_api.get("n2").await.unwrap().status.unwrap().runtime_handlers.unwrap();
+    let names: Vec<String> = handlers.into_iter().filter_map(|handler| handler.name).collect();
+    assert_eq!(names, ["", "runc", "test-handler"]);
     let leases: Api<Lease> = Api::namespaced(client, "kube-node-lease");
     await_condition(leases, "n1", |lease: Option<&Lease>| lease.is_some()).await.unwrap();
     stop.cancel();

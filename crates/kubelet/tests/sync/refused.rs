@@ -1,9 +1,13 @@
 //! Pods that are not run here, or whose sandbox cannot be what they ask for.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::{core::v1::Pod, node::v1::RuntimeClass};
+use kube::{
+    Api,
+    api::{DeleteParams, PostParams},
+};
 use serde_json::json;
 
-use crate::world::{World, phase};
+use crate::world::{World, condition, first, phase};
 
 fn reason(pod: &Pod) -> (String, String) {
     let status = pod.status.clone().unwrap_or_default();
@@ -44,4 +48,57 @@ async fn no_sandbox_is_made_that_is_not_what_the_pod_asks_for() {
     let told = world.events("long", 1).await;
     assert_eq!(told[0], format!("Warning FailedCreatePodSandBox Failed to create pod sandbox: {why}"));
     assert!(world.runtime.journal().is_empty());
+}
+
+/// The class `sandboxed`, whose pods ask for a runtime of this name.
+async fn class(world: &World, handler: &str) {
+    let class = json!({ "metadata": { "name": "sandboxed" }, "handler": handler });
+    classes(world).create(&PostParams::default(), &serde_json::from_value(class).unwrap()).await.unwrap();
+}
+
+fn classes(world: &World) -> Api<RuntimeClass> {
+    Api::all(world.client.clone())
+}
+
+async fn create(world: &World) {
+    let containers = json!([{ "name": "web", "image": "a:1" }]);
+    world.create("web", json!({ "runtimeClassName": "sandboxed", "containers": containers })).await;
+}
+
+/// Why there is no sandbox, as it was told first.
+async fn first_reason(world: &World) -> String {
+    let told = world.events("web", 1).await.remove(0);
+    told.strip_prefix("Warning FailedCreatePodSandBox Failed to create pod sandbox: ").unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_pod_waits_for_the_runtime_of_its_class() {
+    let world = World::start().await;
+    class(&world, "kata").await;
+    create(&world).await;
+    assert_eq!(first_reason(&world).await, "failed to get sandbox runtime: no runtime for \"kata\" is configured");
+    let pod = world.wait("web", "taken on", |pod| first(pod).is_some()).await;
+    assert_eq!((phase(&pod), world.runtime.journal().len()), ("Pending", 0));
+    classes(&world).delete("sandboxed", &DeleteParams::default()).await.unwrap();
+    class(&world, "runc").await;
+    world.wait("web", "ready", |pod| condition(pod, "Ready")).await;
+}
+
+#[tokio::test]
+async fn a_class_that_goes_keeps_pods_from_starting_and_from_nothing_else() {
+    let mut world = World::start().await;
+    class(&world, "test-handler").await;
+    world.stop_kubelet().await;
+    create(&world).await;
+    classes(&world).delete("sandboxed", &DeleteParams::default()).await.unwrap();
+    world.start_kubelet();
+    assert_eq!(first_reason(&world).await, "runtimeclass.node.k8s.io \"sandboxed\" not found");
+    assert!(world.runtime.journal().is_empty());
+    class(&world, "test-handler").await;
+    world.wait("web", "ready", |pod| condition(pod, "Ready")).await;
+    classes(&world).delete("sandboxed", &DeleteParams::default()).await.unwrap();
+    world.restart().await;
+    world.runtime.exit("web", 1);
+    let is_back = |pod: &Pod| first(pod).is_some_and(|status| status["restartCount"] == 1) && condition(pod, "Ready");
+    world.wait("web", "restarted", is_back).await;
 }

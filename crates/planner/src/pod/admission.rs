@@ -21,6 +21,10 @@ const SAFE_SYSCTLS: [(&str, Namespace); 12] = [
     ("net.ipv4.tcp_wmem", Namespace::Net),
 ];
 
+/// The names under which RuntimeClasses can ask for the one runtime there is: none; `runc`, which is what containerd calls a runtime of
+/// plain namespaces, as this is one; and `test-handler`, which upstream's tests ask for, and kind gives them under that name.
+pub const RUNTIME_HANDLERS: [&str; 3] = ["", "runc", "test-handler"];
+
 /// Pods say so of themselves, nodes of theirs.
 const OS_LABEL: &str = "kubernetes.io/os";
 const OS: &str = "linux";
@@ -47,10 +51,20 @@ pub fn refusal(pod: &Pod) -> Option<Refusal> {
     is_other_os.then(|| refused("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS".to_owned()))
 }
 
-/// Why no namespaces can be made for the pod, in upstream's words for a runtime that cannot do what it asks for.
-pub fn sandbox_refusal(spec: &PodSpec) -> Option<&'static str> {
+/// Why no namespaces can be made for a pod whose class asks for the runtime of this name, in upstream's words (and containerd's) for
+/// a runtime that cannot do what it asks for.
+pub fn sandbox_refusal(spec: &PodSpec, handler: &str) -> Option<String> {
     // Who asks to be no root of the machine's must not be run as one.
-    (spec.host_users == Some(false)).then_some("can't set `spec.hostUsers: false`, runtime does not support user namespaces")
+    if spec.host_users == Some(false) {
+        return Some("can't set `spec.hostUsers: false`, runtime does not support user namespaces".to_owned());
+    }
+    runtime_refusal(handler)
+}
+
+/// Why there is no runtime of this name. Who asks for a wall that is not there must not be run without it.
+pub fn runtime_refusal(handler: &str) -> Option<String> {
+    let is_served = RUNTIME_HANDLERS.contains(&handler);
+    (!is_served).then(|| format!("failed to get sandbox runtime: no runtime for {handler:?} is configured"))
 }
 
 fn refused(reason: &str, message: String) -> Refusal {
@@ -128,8 +142,15 @@ mod tests {
 
     #[test]
     fn who_asks_for_a_user_namespace_gets_no_sandbox() {
-        let asking = |host_users: Option<bool>| sandbox_refusal(&PodSpec { host_users, ..PodSpec::default() }).is_some();
+        let asking = |host_users: Option<bool>| sandbox_refusal(&PodSpec { host_users, ..PodSpec::default() }, "").is_some();
         assert_eq!([None, Some(true), Some(false)].map(asking), [false, false, true]);
+    }
+
+    #[test]
+    fn who_asks_for_another_runtime_gets_no_sandbox() {
+        let asking = |handler: &str| sandbox_refusal(&PodSpec::default(), handler);
+        assert_eq!(["", "runc", "test-handler"].map(asking), [None, None, None]);
+        assert_eq!(asking("kata").unwrap(), "failed to get sandbox runtime: no runtime for \"kata\" is configured");
     }
 
     #[test]
