@@ -5,7 +5,8 @@
 //! everything ([`Known`]), and whose template has changed but once since: what they began for another template or
 //! another strategy cannot be undone by changing one's mind.
 //!
-//! A ReplicaSet that had pods when the template or the strategy changed replaces those that it loses: that is no new one either.
+//! A ReplicaSet that had pods when the template or the strategy changed, or when the controllers came to know of that, replaces those that
+//! it loses: that is no new one either.
 //!
 //! [`Known`]: super::Known
 
@@ -49,6 +50,11 @@ impl Checker for Recreate {
         for (uid, known) in &moment.known {
             self.asked.remove(uid);
             self.note(&known.deployment);
+            for set in scene.replica_sets_of(uid) {
+                let active = scene.pods_of(&set.meta.uid).filter(|pod| pod.is_active()).count();
+                let kept = self.kept.entry(set.meta.uid.clone()).or_insert(0);
+                *kept = set.size.min(active).max(*kept);
+            }
         }
         match moment.change {
             Change::Deployment(before, Some(deployment)) => {
