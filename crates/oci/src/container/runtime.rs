@@ -106,6 +106,8 @@ pub(super) struct Inner {
     pub(super) containers_dir: PathBuf,
     pub(super) cgroups: Cgroups,
     known: Mutex<Known>,
+    /// Held by who changes what is written down of a container that is there.
+    turn: Mutex<()>,
     pub(super) exits: broadcast::Sender<Exited>,
     /// Set once, right after this is made; the watcher refers back to it.
     pub(super) watcher: OnceLock<Watcher>,
@@ -172,6 +174,7 @@ impl Runtime {
             containers_dir,
             cgroups,
             known: Mutex::default(),
+            turn: Mutex::default(),
             exits,
             watcher: OnceLock::new(),
             config,
@@ -294,6 +297,7 @@ impl Runtime {
         }
         let id = id.to_owned();
         self.blocking(move |inner| {
+            let _turn = inner.turn();
             let Ok(entry) = inner.entry(&id) else { return Ok(()) };
             let dir = inner.containers_dir.join(&id);
             rootfs::unmount_root(&dir);
@@ -340,6 +344,10 @@ impl Runtime {
 impl Inner {
     pub(super) fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn entry(&self, id: &str) -> Result<Entry, RuntimeError> {

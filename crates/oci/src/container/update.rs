@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Phase, Resources,
     record::Record,
-    runtime::{Entry, Inner, Runtime, RuntimeError},
+    runtime::{Inner, Runtime, RuntimeError},
 };
 
 impl Runtime {
@@ -15,16 +15,19 @@ impl Runtime {
     /// # Errors
     /// [`RuntimeError::MemoryInUse`]: nothing was changed then; [`RuntimeError::NotFound`]; or when the kernel or the disk refuses.
     pub async fn update_container(&self, id: &str, resources: Resources, note: String) -> Result<(), RuntimeError> {
-        let entry = self.0.entry(id)?;
-        if !matches!(entry.phase(), Phase::Running { .. }) {
-            return Ok(());
-        }
-        self.blocking(move |inner| inner.update(&entry, &resources, note)).await
+        let id = id.to_owned();
+        self.blocking(move |inner| inner.update(&id, &resources, note)).await
     }
 }
 
 impl Inner {
-    fn update(&self, entry: &Entry, resources: &Resources, note: String) -> Result<(), RuntimeError> {
+    fn update(&self, id: &str, resources: &Resources, note: String) -> Result<(), RuntimeError> {
+        // One after the other, and none while a container goes.
+        let _turn = self.turn();
+        let entry = self.entry(id)?;
+        if !matches!(entry.phase(), Phase::Running { .. }) {
+            return Ok(());
+        }
         let mut record = Record::clone(&entry.record);
         let (limit, before) = (resources.memory_limit, record.spec.resources.memory_limit);
         if limit > 0 && (before == 0 || limit < before) {
@@ -34,12 +37,12 @@ impl Inner {
                 return Err(RuntimeError::MemoryInUse { limit, usage });
             }
         }
-        let failed = |source| RuntimeError::Io { doing: format!("failed to update container {}", entry.record.id), source };
-        self.cgroups.limit(&record.cgroup, resources).map_err(failed)?;
+        let failed = |source| RuntimeError::Io { doing: format!("failed to update container {id}"), source };
+        self.cgroups.change_limits(&record.cgroup, resources).map_err(failed)?;
         record.spec.resources = Resources { oom_score_adj: record.spec.resources.oom_score_adj, ..resources.clone() };
         record.spec.note = note;
-        record.keep(&self.container_dir(&record.id)).map_err(failed)?;
-        if let Some(known) = self.known().containers.get_mut(&record.id) {
+        record.keep(&self.container_dir(id)).map_err(failed)?;
+        if let Some(known) = self.known().containers.get_mut(id) {
             known.record = Arc::new(record);
         }
         Ok(())
