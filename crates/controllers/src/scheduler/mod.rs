@@ -157,13 +157,13 @@ impl Loop {
             (_, Some(pod)) if replica::is_finished(pod) => state.cluster.remove(owner::uid(&pod.metadata)),
             (old, Some(pod)) => {
                 if let Some(node) = replica::node_name(pod) {
-                    state.cluster.place(Arc::clone(pod), node);
+                    let gives_back = state.cluster.place(Arc::clone(pod), node);
                     if old.is_none_or(|old| replica::node_name(old).is_none() || old.metadata.labels != pod.metadata.labels) {
                         self.try_some(&state, |parked| parked.wants_company);
                     }
                     // A pod on its way out no longer counts where pods are spread.
                     let was_active = old.is_some_and(|old| old.metadata.deletion_timestamp.is_none());
-                    was_active && pod.metadata.deletion_timestamp.is_some()
+                    gives_back || was_active && pod.metadata.deletion_timestamp.is_some()
                 } else if schedule::is_waiting(pod) {
                     self.queue.add(Turn::of(pod));
                     preemption::follow(&mut state.cluster, old, pod)

@@ -101,7 +101,9 @@ impl Cluster {
             return state.renew(node);
         }
         let mut state = NodeState::new(node);
-        self.strays.remove(&name).into_iter().flatten().for_each(|(_, pod)| state.insert(pod));
+        self.strays.remove(&name).into_iter().flatten().for_each(|(_, pod)| {
+            state.insert(pod);
+        });
         self.nodes.insert(name.clone(), state);
         self.look_for_wishes(&name);
         true
@@ -115,19 +117,24 @@ impl Cluster {
         }
     }
 
-    /// A pod takes its place on a node, or is placed there in advance of the API server's word, or is there and has changed.
-    pub fn place(&mut self, pod: Arc<Pod>, node: &str) {
+    /// A pod takes its place on a node, or is placed there in advance of the API server's word, or is there and has changed; whether it
+    /// holds less there than before.
+    pub fn place(&mut self, pod: Arc<Pod>, node: &str) -> bool {
         let uid = owner::uid(&pod.metadata).to_owned();
         if self.places.get(&uid).is_some_and(|place| place != node) {
             self.remove(&uid);
         }
         self.nominated.remove(&uid);
         self.places.insert(uid.clone(), node.to_owned());
-        match self.nodes.get_mut(node) {
+        let gives_back = match self.nodes.get_mut(node) {
             Some(state) => state.insert(pod),
-            None => drop(self.strays.entry(node.to_owned()).or_default().insert(uid, pod)),
-        }
+            None => {
+                self.strays.entry(node.to_owned()).or_default().insert(uid, pod);
+                false
+            }
+        };
         self.look_for_wishes(node);
+        gives_back
     }
 
     /// A pod has ended or is gone, or could not be bound after all; whether it had a place, or was to have one.

@@ -104,7 +104,9 @@ pub(super) fn rejections_beside_nominated(
     let mut nominated = cluster.nominated_on(node.name()).filter(comes_first).peekable();
     if nominated.peek().is_some() {
         let mut fuller = node.clone();
-        nominated.for_each(|other| fuller.insert(Arc::clone(other)));
+        for other in nominated {
+            fuller.insert(Arc::clone(other));
+        }
         let rejections = at(&fuller);
         if !rejections.is_empty() {
             return rejections;

@@ -150,7 +150,8 @@ impl NodeState {
         self.pods.into_iter().map(|(uid, placed)| (uid, placed.pod))
     }
 
-    pub(super) fn insert(&mut self, pod: Arc<Pod>) {
+    /// A pod comes, or has changed; whether it holds less than before.
+    pub(super) fn insert(&mut self, pod: Arc<Pod>) -> bool {
         let uid = owner::uid(&pod.metadata).to_owned();
         let owner = |pod: &Pod| counted_owner(pod).map(str::to_owned);
         let requests = Resources::of_placed(&pod);
@@ -160,8 +161,10 @@ impl NodeState {
             && owner(&placed.pod) == owner(&pod)
         {
             placed.pod = pod;
-            return;
+            return false;
         }
+        let gives_back =
+            self.pods.get(&uid).is_some_and(|placed| placed.requests.iter().any(|(name, held)| held > requests.get(name)));
         self.remove(&uid);
         let spec = pod.spec.as_ref();
         let for_score = spec.map(Resources::of_pod_for_score).unwrap_or_default();
@@ -177,6 +180,7 @@ impl NodeState {
             self.wishes.insert(uid.clone(), Arc::new(wishes));
         }
         self.pods.insert(uid, Placed { pod, requests, for_score });
+        gives_back
     }
 
     pub(super) fn remove(&mut self, uid: &str) {

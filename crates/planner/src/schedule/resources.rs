@@ -45,7 +45,7 @@ impl Resources {
         let is_infeasible = conditions
             .any(|condition| condition.type_ == "PodResizePending" && condition.reason.as_deref() == Some(Pending::INFEASIBLE));
         Self::sum(spec, &|container| {
-            let status = statuses.iter().find(|status| status.name == container.name && status.allocated_resources.is_some());
+            let status = statuses.iter().find(|status| status.name == container.name && status.resources.is_some());
             let Some(status) = status else { return requests(container) };
             let mut held = if is_infeasible { Self::default() } else { requests(container) };
             held.raise_to(&Self::of_list(status.allocated_resources.as_ref()));

@@ -65,7 +65,9 @@ fn every_reason_is_counted() {
         node("b1", json!({})),
         node("b2", json!({})),
     ]);
-    (0..3).for_each(|number| cluster.place(pod(&format!("p{number}"), json!({})), "b1"));
+    for number in 0..3 {
+        cluster.place(pod(&format!("p{number}"), json!({})), "b1");
+    }
     let hungry = pod("x", json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "3", "memory": "1Gi"}}}]}));
     check(
         &cluster,
@@ -359,4 +361,29 @@ fn a_heartbeat_is_no_reason_to_try_again() {
     beat.metadata.resource_version = Some("7".to_owned());
     assert!(!cluster.set_node(Arc::new(beat)));
     assert!(cluster.set_node(node("a1", json!({"unschedulable": true}))));
+}
+
+/// Whoever waits for room is tried again when a pod is resized to less, or asks for what it can never have.
+#[test]
+fn a_pod_that_holds_less_says_so() {
+    let mut cluster = cluster(&[node("a", json!({}))]);
+    let asking = |cpu: &str, status: Value| {
+        let container = json!({"name": "c", "resources": {"requests": {"cpu": cpu}}});
+        let mut pod = Pod::clone(&pod("web", json!({"containers": [container]})));
+        pod.status = Some(serde_json::from_value(status).unwrap());
+        Arc::new(pod)
+    };
+    let has = |cpu: &str, conditions: Value| {
+        let requests = json!({"cpu": cpu});
+        let container = json!({"name": "c", "image": "", "imageID": "", "ready": true, "restartCount": 0,
+                               "allocatedResources": requests, "resources": {"requests": requests}});
+        json!({"containerStatuses": [container], "conditions": conditions})
+    };
+    assert!(!cluster.place(asking("1", has("1", json!([]))), "a"));
+    assert!(!cluster.place(asking("100", has("1", json!([]))), "a"), "the wish counts");
+    let infeasible = json!([{"type": "PodResizePending", "status": "True", "reason": "Infeasible"}]);
+    assert!(cluster.place(asking("100", has("1", infeasible)), "a"));
+    assert!(!cluster.place(asking("500m", has("1", json!([]))), "a"), "it has it still");
+    assert!(cluster.place(asking("500m", has("500m", json!([]))), "a"));
+    assert_eq!(cluster.node("a").unwrap().requested().get("cpu"), 500);
 }

@@ -121,7 +121,9 @@ fn wishes_are_found_where_they_are() {
     assert_eq!(goes_to(&cluster, &pod("new", "default", Value::Null)), "b1");
     // It is moved.
     cluster.place(likes, "a2");
-    ["one", "two"].into_iter().for_each(|name| cluster.place(pod(name, "default", Value::Null), "a1"));
+    for name in ["one", "two"] {
+        cluster.place(pod(name, "default", Value::Null), "a1");
+    }
     assert_eq!(goes_to(&cluster, &pod("new", "default", Value::Null)), "a2");
 }
 
@@ -239,7 +241,9 @@ fn pods_that_are_alike_spread_over_hosts_and_zones() {
 #[test]
 fn pods_spread_as_they_wish() {
     let mut cluster = cluster();
-    (0..3).for_each(|number| cluster.place(pod(&format!("p{number}"), "default", Value::Null), "a1"));
+    for number in 0..3 {
+        cluster.place(pod(&format!("p{number}"), "default", Value::Null), "a1");
+    }
     cluster.place(pod("other", "default", Value::Null), "b1");
     let wish = |constraints: Value| {
         let mut wish = Pod::clone(&pod("new", "default", Value::Null));
