@@ -76,36 +76,24 @@ struct Hollow {
     options: Options,
 }
 
+/// Uids of pods. A pod is asked to run once and to go once, however many events tell of it meanwhile.
+#[derive(Default)]
+struct Seen {
+    started: HashSet<String>,
+    stopped: HashSet<String>,
+    /// Those in the list that is being read.
+    listed: HashSet<String>,
+}
+
 impl Hollow {
     async fn follow(self: Arc<Self>, nodes: &BTreeSet<String>) {
         let pods: Api<HollowPod> = Api::all(self.client.clone());
         let config = watcher::Config::default().fields("spec.nodeName!=").any_semantic();
         let mut events = std::pin::pin!(watcher(pods, config).backoff(Pauses::default()));
-        // A pod is asked to run once and to go once, however many events tell of it meanwhile.
-        let mut started = HashSet::new();
-        let mut stopped = HashSet::new();
+        let mut seen = Seen::default();
         let mut tasks = JoinSet::new();
         while let Some(event) = events.next().await {
-            let pod = match event {
-                Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod)) => pod,
-                Ok(watcher::Event::Delete(pod)) => {
-                    let uid = pod.uid();
-                    self.ready().remove(uid);
-                    started.remove(uid);
-                    stopped.remove(uid);
-                    continue;
-                }
-                Ok(watcher::Event::Init) => {
-                    started.clear();
-                    stopped.clear();
-                    continue;
-                }
-                Ok(watcher::Event::InitDone) => continue,
-                Err(error) => {
-                    tracing::debug!(%error, "watching the pods of hollow nodes");
-                    continue;
-                }
-            };
+            let Some(pod) = self.note(&mut seen, event) else { continue };
             if !pod.spec.node_name.as_ref().is_some_and(|name| nodes.contains(name)) {
                 continue;
             }
@@ -124,18 +112,23 @@ impl Hollow {
                 });
                 continue;
             }
-            let wanted =
-                if going { stopped.insert(pod.uid().to_owned()) } else { pod.is_new() && started.insert(pod.uid().to_owned()) };
+            let wanted = if going {
+                seen.stopped.insert(pod.uid().to_owned())
+            } else {
+                pod.is_new() && seen.started.insert(pod.uid().to_owned())
+            };
             if !wanted {
                 continue;
             }
             let fate = (self.options.conduct)(&pod.name());
             let Some(wait) = (if going { Some(fate.gone_after) } else { fate.ready_after }) else { continue };
-            // Who waits for its time holds no permit.
-            let permit = match wait.is_zero() && pod.spec.runtime_class_name.is_none() {
-                true => Some(self.permit().await),
-                false => None,
-            };
+            if !going {
+                // Not until it runs.
+                self.ready().insert(pod.uid().to_owned(), None);
+            }
+            // Who waits, for its time or for a runtime, holds no permit.
+            let waits = !wait.is_zero() || !going && pod.spec.runtime_class_name.is_some();
+            let permit = if waits { None } else { Some(self.permit().await) };
             let hollow = Arc::clone(&self);
             tasks.spawn(async move {
                 let _permit = permit;
@@ -150,11 +143,37 @@ impl Hollow {
         }
     }
 
+    /// The pod that an event is about, if it is there.
+    fn note(&self, seen: &mut Seen, event: Result<watcher::Event<HollowPod>, watcher::Error>) -> Option<HollowPod> {
+        match event {
+            Ok(watcher::Event::Apply(pod)) => return Some(pod),
+            Ok(watcher::Event::InitApply(pod)) => {
+                seen.listed.insert(pod.uid().to_owned());
+                return Some(pod);
+            }
+            Ok(watcher::Event::Delete(pod)) => {
+                let uid = pod.uid();
+                self.ready().remove(uid);
+                seen.started.remove(uid);
+                seen.stopped.remove(uid);
+            }
+            Ok(watcher::Event::Init) => *seen = Seen::default(),
+            Ok(watcher::Event::InitDone) => {
+                let listed = std::mem::take(&mut seen.listed);
+                self.ready().retain(|uid, _| listed.contains(uid));
+            }
+            Err(error) => tracing::debug!(%error, "watching the pods of hollow nodes"),
+        }
+        None
+    }
+
     async fn start(&self, pod: &HollowPod, lapse: Option<Lapse>) {
         let address = std::net::Ipv4Addr::from(0x0A80_0000 | (self.next_address.fetch_add(1, Ordering::Relaxed) & 0x007F_FFFF));
         let status = format!("{}/status", pod.path());
         let now = self.now();
-        self.ready().insert(pod.uid().to_owned(), Some(now));
+        if !self.turns(pod, Some(now)) {
+            return;
+        }
         self.insist(Method::PATCH, &status, api::STRATEGIC, &pod.running(address, now)).await;
         if let Some(lapse) = lapse {
             tokio::time::sleep(lapse.after).await;
@@ -166,12 +185,14 @@ impl Hollow {
 
     async fn turn(&self, pod: &HollowPod, ready: bool) {
         let now = self.now();
-        match self.ready().get_mut(pod.uid()) {
-            Some(since) => *since = ready.then_some(now),
-            // It is gone.
-            None => return,
+        if self.turns(pod, ready.then_some(now)) {
+            self.tell_readiness(pod, ready, now).await;
         }
-        self.tell_readiness(pod, ready, now).await;
+    }
+
+    /// Takes note of since when it is ready; false if it is gone.
+    fn turns(&self, pod: &HollowPod, since: Option<Timestamp>) -> bool {
+        self.ready().get_mut(pod.uid()).map(|known| *known = since).is_some()
     }
 
     async fn tell_readiness(&self, pod: &HollowPod, ready: bool, since: Timestamp) {

@@ -30,16 +30,21 @@ impl Hollow {
     /// Lasts as long as the pod does, at most.
     async fn wait_for_runtime(&self, pod: &HollowPod, class: &str) -> bool {
         let node = pod.spec.node_name.as_deref().unwrap_or_default();
-        let events = Recorder::start(self.client.clone(), node, Arc::clone(&self.options.clock), &TaskTracker::new());
+        let mut events = None;
         let pods: Api<HollowPod> = Api::namespaced(self.client.clone(), pod.metadata.namespace.as_deref().unwrap_or("default"));
         let about = Pod { metadata: pod.metadata.clone(), ..Pod::default() };
         for pause in Pauses::default() {
-            let handler = runtime_class::handler(&self.client, Some(class)).await;
+            let handler = {
+                let _permit = self.permit().await;
+                runtime_class::handler(&self.client, Some(class)).await
+            };
             let Some(why) = handler.map_or_else(Some, |handler| admission::runtime_refusal(&handler)) else { return true };
             let message = format!("Failed to create pod sandbox: {why}");
-            events.pod(&about, None, Type::Warning, "FailedCreatePodSandBox", message);
+            let recorder = || Recorder::start(self.client.clone(), node, Arc::clone(&self.options.clock), &TaskTracker::new());
+            events.get_or_insert_with(recorder).pod(&about, None, Type::Warning, "FailedCreatePodSandBox", message);
             tokio::time::sleep(pause).await;
             let is_waiting = |now: HollowPod| now.uid() == pod.uid() && now.metadata.deletion_timestamp.is_none();
+            let _permit = self.permit().await;
             let found = pods.get_opt(about.metadata.name.as_deref().unwrap_or_default()).await;
             if found.is_ok_and(|now| !now.is_some_and(is_waiting)) {
                 break;
