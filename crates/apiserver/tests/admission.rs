@@ -222,7 +222,9 @@ fn of_class(class: &str, change: Value) -> Value {
         "runtimeClassName": class, "restartPolicy": "Never", "automountServiceAccountToken": false,
         "containers": [{ "name": "test", "image": "busybox", "command": ["true"] }],
     });
-    spec.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    for (field, value) in change.as_object().into_iter().flatten() {
+        spec[field] = value.clone();
+    }
     json!({ "metadata": { "generateName": format!("test-runtimeclass-{class}-") }, "spec": spec })
 }
 

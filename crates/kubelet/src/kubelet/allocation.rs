@@ -10,7 +10,7 @@ use windlass_planner::{
 };
 
 use super::Kubelet;
-use crate::pod::{Existing, Handle};
+use crate::pod::{Existing, Handle, statuses};
 
 /// What a pod has been granted, and since when it waits for more, and why.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -20,9 +20,14 @@ pub(crate) struct Grant {
 }
 
 impl Grant {
-    /// What a pod gets that is taken on: all that it asks for, unless its containers run with something else.
+    /// What a pod gets that is taken on: all that it asks for, unless its containers have something else, or had it when the machine
+    /// stopped.
     pub(super) fn taken_on(pod: &Pod, existing: Option<&Existing>) -> Self {
-        let has = |container: &str| existing?.resources(container);
+        let said = |container: &str| {
+            let status = statuses(pod.status.as_ref()?).find(|status| status.name == container)?;
+            status.resources.clone()
+        };
+        let has = |container: &str| existing.and_then(|existing| existing.resources(container)).or_else(|| said(container));
         let allocation = pod.spec.as_ref().map(|spec| Allocation::taken_over(spec, has)).unwrap_or_default();
         Self { allocation, waits: None }
     }
@@ -32,6 +37,17 @@ impl Handle {
     /// The pod as it was granted.
     pub(super) fn granted(&self) -> Arc<Pod> {
         self.grant.borrow().allocation.apply(&self.pod.borrow())
+    }
+
+    /// Since when it asks for what it has not got: an earlier kubelet may have said so.
+    fn waits_since(&self) -> Option<Timestamp> {
+        if let Some((_, since)) = &self.grant.borrow().waits {
+            return Some(*since);
+        }
+        let pod = self.pod.borrow();
+        let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        let pending = conditions.find(|condition| condition.type_ == "PodResizePending")?;
+        pending.last_transition_time.as_ref().map(|time| time.0)
     }
 
     /// It holds something of this machine.
@@ -68,17 +84,17 @@ impl Kubelet {
     fn serve(&self, handles: &HashMap<String, Handle>) {
         let mut unserved: Vec<(&String, &Handle)> = handles.iter().filter(|(_, handle)| handle.is_unserved()).collect();
         let now = Timestamp::now();
-        unserved.sort_by_cached_key(|(_, handle)| {
-            let since = handle.grant.borrow().waits.as_ref().map_or(now, |(_, since)| *since);
-            resize::precedence(&handle.pod.borrow(), &handle.granted(), since)
+        unserved.sort_by_cached_key(|(uid, handle)| {
+            let place = resize::precedence(&handle.pod.borrow(), &handle.granted(), handle.waits_since().unwrap_or(now));
+            (place, (*uid).clone())
         });
         for (uid, handle) in unserved {
             let pod = Arc::clone(&handle.pod.borrow());
             let Some(spec) = &pod.spec else { continue };
             let pending =
                 resize::verdict(&Resources::of_pod(spec), &self.used(handles, uid), &Resources::of_list(Some(&self.allocatable)));
+            let since = handle.waits_since().unwrap_or(now);
             handle.grant.send_if_modified(|grant| {
-                let since = grant.waits.as_ref().map_or(now, |(_, since)| *since);
                 let decided = match pending {
                     None => Grant { allocation: Allocation::of(spec), waits: None },
                     Some(pending) => Grant { allocation: grant.allocation.clone(), waits: Some((pending, since)) },

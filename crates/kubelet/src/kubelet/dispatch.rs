@@ -72,8 +72,14 @@ impl Kubelet {
         // Held throughout: each pod finds what the one before it has taken.
         let mut handles = self.handles();
         if let Some(handle) = handles.get(&uid) {
-            handle.pod.send_replace(Arc::new(pod));
-            return self.reallocate(&handles, &uid);
+            // Its worker is to see what it asks for together with what becomes of that.
+            handle.pod.send_if_modified(|seen| {
+                *seen = Arc::new(pod);
+                false
+            });
+            self.reallocate(&handles, &uid);
+            handle.pod.send_modify(|_| ());
+            return;
         }
         if self.shutting_down.is_cancelled() {
             return;

@@ -26,8 +26,8 @@ const MAX_LOG_LINES: usize = 80;
 const UNSEEN_EXIT_CODE: i32 = 137;
 const UNSEEN: &str = "ContainerStatusUnknown";
 
-/// Looks at a container that ended.
-pub(crate) async fn inspect(scope: Scope, container: String, id: String) -> Done {
+/// Looks at a container that ended, or `was_killed` and has to have.
+pub(crate) async fn inspect(scope: Scope, container: String, id: String, was_killed: bool) -> Done {
     let found = scope.kubelet.runtime.container(&id).await;
     let state = match found {
         Ok(found) => state(&scope.kubelet.paths, &scope.pod, &found),
@@ -36,7 +36,7 @@ pub(crate) async fn inspect(scope: Scope, container: String, id: String) -> Done
             RunState::Exited(lost(jiff::Timestamp::now()))
         }
     };
-    Done::Inspected { container, id, state }
+    Done::Inspected { container, id, state, was_killed }
 }
 
 /// The outcome of a container that is gone without a word.

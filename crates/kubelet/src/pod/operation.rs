@@ -39,7 +39,7 @@ pub(crate) enum Done {
     /// A container was started, or not.
     Started { container: String, result: Result<Started, Failed> },
     /// A container was looked at after it ended or was killed.
-    Inspected { container: String, id: String, state: RunState },
+    Inspected { container: String, id: String, state: RunState, was_killed: bool },
     /// A container was killed; its end is told separately.
     Killed { container: String, id: String },
     /// A container has other resources now, or could not be given them.

@@ -334,8 +334,8 @@ impl Worker {
         self.probes.insert(name.to_owned(), stop.drop_guard());
     }
 
-    fn inspect(&mut self, name: &str, id: &str) {
-        self.operations.spawn(ended::inspect(self.scope(), name.to_owned(), id.to_owned()));
+    fn inspect(&mut self, name: &str, id: &str, was_killed: bool) {
+        self.operations.spawn(ended::inspect(self.scope(), name.to_owned(), id.to_owned(), was_killed));
     }
 
     fn can_refresh(&self) -> bool {

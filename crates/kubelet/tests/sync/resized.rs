@@ -154,3 +154,19 @@ async fn memory_that_is_in_use_is_not_taken_away() {
     resize(&world, "web", cpu(100)).await;
     world.wait("web", "as it was", |pod| has_settled(pod, &cpu(100))).await;
 }
+
+#[tokio::test]
+async fn what_was_not_granted_is_not_had_by_a_restart_of_the_machine() {
+    let mut world = World::start().await;
+    let all = capacity(&world).await;
+    running(&world, "web", 100, "NotRequired").await;
+    resize(&world, "web", cpu(all + 1)).await;
+    world.wait("web", "refused", |pod| resizing(pod).is_some()).await;
+    world.kubelet.shut_down().await;
+    world.stop_kubelet().await;
+    world.runtime.state().containers.clear();
+    world.runtime.state().sandboxes.clear();
+    world.start_kubelet();
+    let pod = world.wait("web", "back", |pod| condition(pod, "Ready")).await;
+    assert_eq!((has(&pod), resizing(&pod).unwrap()[1].as_str()), (cpu(100), "Infeasible"));
+}

@@ -30,11 +30,11 @@ impl Worker {
             Done::SetUp { sandbox, volumes } => self.is_set_up(sandbox, volumes).await,
             Done::Started { container, result: Ok(started) } => self.is_started(&container, started),
             Done::Started { container, result: Err(failed) } => self.is_not_started(&container, failed),
-            Done::Inspected { container, id, state } => self.is_inspected(&container, &id, state),
+            Done::Inspected { container, id, state, was_killed } => self.is_inspected(&container, &id, state, was_killed),
             Done::Resized { container, id, result } => self.is_resized(&container, &id, result),
             Done::Killed { container, id } => {
                 if self.known(&container).latest.as_ref().is_some_and(|run| run.id == id) {
-                    self.inspect(&container, &id);
+                    self.inspect(&container, &id, true);
                 }
             }
             Done::Refreshed(result) => {
@@ -112,7 +112,7 @@ impl Worker {
         self.condemned_by.remove(container_name);
         self.start_probes(container_name);
         if self.ended_early.remove(&id) && !has_ended {
-            self.inspect(container_name, &id);
+            self.inspect(container_name, &id, false);
         }
     }
 
@@ -155,13 +155,14 @@ impl Worker {
         });
     }
 
-    fn is_inspected(&mut self, container: &str, id: &str, state: RunState) {
+    fn is_inspected(&mut self, container: &str, id: &str, state: RunState, was_killed: bool) {
         let has_ended = matches!(state, RunState::Exited(_));
         let known = self.known(container);
         // What has ended is looked at twice, once when it is killed and once when that is told: the next run may be on its way already.
         let Some(run) = known.latest.as_mut().filter(|run| run.id == id && run.outcome().is_none()) else { return };
         run.state = state;
-        known.busy = false;
+        // One that was only looked at may still be in the middle of something; one that outlived its kill is to be killed again.
+        known.busy &= !(has_ended || was_killed);
         if has_ended {
             known.ready = false;
             known.started = false;
@@ -179,7 +180,7 @@ impl Worker {
                 let found =
                     self.observed.containers.iter().find(|(_, known)| known.latest.as_ref().is_some_and(|run| run.id == id));
                 match found.map(|(name, _)| name.clone()) {
-                    Some(name) => self.inspect(&name, &id),
+                    Some(name) => self.inspect(&name, &id, false),
                     None => drop(self.ended_early.insert(id)),
                 }
             }
@@ -191,7 +192,7 @@ impl Worker {
                     .filter_map(|(name, known)| Some((name.clone(), known.running()?.id.clone())))
                     .collect();
                 for (name, id) in running {
-                    self.inspect(&name, &id);
+                    self.inspect(&name, &id, false);
                 }
             }
         }

@@ -26,9 +26,10 @@ impl Worker {
             }
         }
         (self.hashes, self.pod) = (hashes, pod);
-        self.see_grant();
+        let is_resized = self.see_grant();
         self.status.insist(self.pod.status.as_ref());
-        if is_relabelled {
+        // Files may tell of either.
+        if is_relabelled || is_resized {
             self.refresh();
         }
     }

@@ -16,8 +16,9 @@ use crate::{
     pod::{container, resize},
 };
 
-/// Pause after a container could not be given its resources.
+/// First pause after a container could not be given its resources; doubles to the longest.
 const PAUSE: SignedDuration = SignedDuration::from_secs(10);
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(300);
 
 /// What the worker knows of changes of resources.
 pub(super) struct Resizes {
@@ -42,11 +43,12 @@ impl Worker {
         self.grant.borrow_and_update().allocation.apply(&pod)
     }
 
-    /// Takes note of what was granted, or not.
-    pub(super) fn see_grant(&mut self) {
+    /// Takes note of what was granted, or not; whether it is something else than before.
+    pub(super) fn see_grant(&mut self) -> bool {
         let Grant { allocation, waits } = self.grant.borrow().clone();
         let generation = self.pod.metadata.generation;
-        if self.resizes.granted != allocation {
+        let is_changed = self.resizes.granted != allocation;
+        if is_changed {
             self.resizes.granted = allocation;
             self.resizes.under_way = Some(generation.unwrap_or(0));
             for known in self.observed.containers.values_mut() {
@@ -68,6 +70,7 @@ impl Worker {
             self.kubelet.events.pod(&self.pod, None, Type::Warning, event, message);
         }
         self.resizes.told = told;
+        is_changed
     }
 
     pub(super) fn resize(&mut self, name: &str) {
@@ -80,8 +83,9 @@ impl Worker {
 
     pub(super) fn is_resized(&mut self, name: &str, id: &str, result: Result<ResourceRequirements, String>) {
         let known = self.known(name);
+        // One that has ended meanwhile may be on its way to the next run.
+        let Some(run) = known.latest.as_mut().filter(|run| run.id == id && run.outcome().is_none()) else { return };
         known.busy = false;
-        let Some(run) = known.latest.as_mut().filter(|run| run.id == id) else { return };
         match result {
             Ok(resources) => {
                 run.resources = Some(resources);
@@ -89,7 +93,9 @@ impl Worker {
             }
             Err(message) => {
                 let at = Timestamp::now();
-                known.resize_failure = Some(Failure { reason: "Error".to_owned(), message, at, retry_at: at + PAUSE });
+                let before = known.resize_failure.as_ref().map(|failure| failure.retry_at.duration_since(failure.at));
+                let pause = before.map_or(PAUSE, |pause| (pause + pause).min(LONGEST_PAUSE));
+                known.resize_failure = Some(Failure { reason: "Error".to_owned(), message, at, retry_at: at + pause });
             }
         }
     }
@@ -112,8 +118,9 @@ impl Worker {
             let message = summary("Pod resize completed", &self.pod, generation, "");
             return self.kubelet.events.pod(&self.pod, None, Type::Normal, "ResizeCompleted", message);
         };
+        // Once for each wish: how much is in use, which the message says, is another amount at every attempt.
         let latest = self.status.latest();
-        let is_told = in_progress(&latest).is_some_and(|before| before.message == now.message);
+        let is_told = in_progress(&latest).is_some_and(|before| before.reason == now.reason);
         if let Some(error) = now.message.as_deref().filter(|_| !is_told) {
             let message = summary("Pod resize error", &self.pod, generation, error);
             self.kubelet.events.pod(&self.pod, None, Type::Warning, "ResizeError", message);
