@@ -102,6 +102,6 @@ mod tests {
     #[test]
     fn shares_become_weights() {
         assert_eq!([2, 1024, 262_144].map(weight), [1, 100, 10_000]);
-        assert!(weight(20) < weight(25));
+        assert!(weight(20) < weight(50));
     }
 }
