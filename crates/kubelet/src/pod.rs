@@ -81,6 +81,11 @@ pub(crate) fn statuses(status: &PodStatus) -> impl Iterator<Item = &ContainerSta
     lists.into_iter().flatten().flatten()
 }
 
+/// Whether nothing of the pod will run any more.
+pub(crate) fn has_ended(status: &PodStatus) -> bool {
+    matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"))
+}
+
 /// Path of a container in the spec, as events name it.
 pub(crate) fn field_path(pod: &Pod, name: &str) -> String {
     let is_init = containers(pod).any(|(container, is_init)| is_init && container.name == name);

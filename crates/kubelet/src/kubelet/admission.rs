@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::{Node, Pod, PodStatus};
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
     Api,
     runtime::{WatchStreamExt as _, watcher},
@@ -17,7 +17,7 @@ use windlass_planner::{
 };
 
 use super::Kubelet;
-use crate::pod::Handle;
+use crate::pod::{Handle, has_ended};
 
 impl Kubelet {
     /// Keeps at hand what the API says of the node: labels and taints are for others to write, and no pod waits for a question.
@@ -50,8 +50,4 @@ impl Kubelet {
         }
         schedule::refusal(&cluster, name, pod)
     }
-}
-
-fn has_ended(status: &PodStatus) -> bool {
-    matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"))
 }

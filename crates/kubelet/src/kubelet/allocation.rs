@@ -5,12 +5,15 @@ use std::{collections::HashMap, sync::Arc};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use windlass_planner::{
-    pod::resize::{self, Allocation, Pending},
+    pod::{
+        conditions,
+        resize::{self, Allocation, Pending},
+    },
     schedule::Resources,
 };
 
 use super::Kubelet;
-use crate::pod::{Existing, Handle, statuses};
+use crate::pod::{Existing, Handle, has_ended, statuses};
 
 /// What a pod has been granted, and since when it waits for more, and why.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -45,15 +48,13 @@ impl Handle {
             return Some(*since);
         }
         let pod = self.pod.borrow();
-        let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-        let pending = conditions.find(|condition| condition.type_ == "PodResizePending")?;
+        let pending = conditions::find(pod.status.as_ref()?, conditions::RESIZE_PENDING)?;
         pending.last_transition_time.as_ref().map(|time| time.0)
     }
 
     /// It holds something of this machine.
     pub(super) fn takes_room(&self) -> bool {
-        let has_ended = matches!(self.status.borrow().phase.as_deref(), Some("Succeeded" | "Failed"));
-        !self.is_refused && !has_ended
+        !self.is_refused && !has_ended(&self.status.borrow())
     }
 
     /// It asks for something else than it was granted.

@@ -16,13 +16,21 @@ use super::{
 /// Types of the conditions that the kubelet writes; all others belong to somebody else.
 pub const OWNED: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
 
+/// The pod asks for other resources than it was granted.
+pub const RESIZE_PENDING: &str = "PodResizePending";
+/// It has not yet got what it was granted.
+pub const RESIZE_IN_PROGRESS: &str = "PodResizeInProgress";
 /// Types of the conditions that the kubelet writes while resources are being changed, and takes away after it.
-pub const OF_RESIZE: [&str; 2] = ["PodResizePending", "PodResizeInProgress"];
+pub const OF_RESIZE: [&str; 2] = [RESIZE_PENDING, RESIZE_IN_PROGRESS];
+
+/// The condition `kind` of `status`, if it is there.
+pub fn find<'a>(status: &'a PodStatus, kind: &str) -> Option<&'a PodCondition> {
+    status.conditions.iter().flatten().find(|condition| condition.type_ == kind)
+}
 
 /// Whether the condition `kind` of `status` is `True`.
 pub fn is_true(status: Option<&PodStatus>, kind: &str) -> bool {
-    let condition = status.and_then(|status| status.conditions.as_ref()?.iter().find(|condition| condition.type_ == kind));
-    condition.is_some_and(|condition| condition.status == "True")
+    status.and_then(|status| find(status, kind)).is_some_and(|condition| condition.status == "True")
 }
 
 struct Verdict {

@@ -7,7 +7,7 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use crate::pod::resize::Pending;
+use crate::pod::{conditions, resize::Pending};
 
 /// Amounts by resource: thousandths of a CPU, bytes, or whole units.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,9 +41,8 @@ impl Resources {
             .flat_map(|status| [&status.container_statuses, &status.init_container_statuses])
             .flat_map(|list| list.iter().flatten())
             .collect();
-        let mut conditions = status.into_iter().flat_map(|status| status.conditions.iter().flatten());
-        let is_infeasible = conditions
-            .any(|condition| condition.type_ == "PodResizePending" && condition.reason.as_deref() == Some(Pending::INFEASIBLE));
+        let pending = status.and_then(|status| conditions::find(status, conditions::RESIZE_PENDING));
+        let is_infeasible = pending.is_some_and(|condition| condition.reason.as_deref() == Some(Pending::INFEASIBLE));
         Self::sum(spec, &|container| {
             let status = statuses.iter().find(|status| status.name == container.name && status.resources.is_some());
             let Some(status) = status else { return requests(container) };

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus, ResourceRequirements};
+use k8s_openapi::api::core::v1::{Pod, PodStatus, ResourceRequirements};
 use windlass_planner::pod::{
-    Failure,
+    Failure, conditions,
     resize::{Allocation, Pending, summary},
 };
 
@@ -13,7 +13,7 @@ use super::Worker;
 use crate::{
     events::Type,
     kubelet::Grant,
-    pod::{container, resize},
+    pod::{container, has_ended, resize},
 };
 
 /// First pause after a container could not be given its resources; doubles to the longest.
@@ -102,7 +102,6 @@ impl Worker {
 
     /// Says `status`; a pod that has ended leaves room to others.
     pub(super) fn say(&self, status: PodStatus) {
-        let has_ended = |status: &PodStatus| matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
         let ends = has_ended(&status) && !has_ended(&self.status.latest());
         self.status.publish(status);
         if ends {
@@ -113,21 +112,17 @@ impl Worker {
     /// Events of a resize that has come into effect, or could not.
     pub(super) fn tell_of_resize(&mut self, status: &PodStatus) {
         let Some(generation) = self.resizes.under_way else { return };
-        let Some(now) = in_progress(status) else {
+        let Some(now) = conditions::find(status, conditions::RESIZE_IN_PROGRESS) else {
             self.resizes.under_way = None;
             let message = summary("Pod resize completed", &self.pod, generation, "");
             return self.kubelet.events.pod(&self.pod, None, Type::Normal, "ResizeCompleted", message);
         };
         // Once for each wish: how much is in use, which the message says, is another amount at every attempt.
         let latest = self.status.latest();
-        let is_told = in_progress(&latest).is_some_and(|before| before.reason == now.reason);
+        let is_told = conditions::find(&latest, conditions::RESIZE_IN_PROGRESS).is_some_and(|before| before.reason == now.reason);
         if let Some(error) = now.message.as_deref().filter(|_| !is_told) {
             let message = summary("Pod resize error", &self.pod, generation, error);
             self.kubelet.events.pod(&self.pod, None, Type::Warning, "ResizeError", message);
         }
     }
-}
-
-fn in_progress(status: &PodStatus) -> Option<&PodCondition> {
-    status.conditions.iter().flatten().find(|condition| condition.type_ == "PodResizeInProgress")
 }
