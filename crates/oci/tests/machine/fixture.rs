@@ -104,6 +104,16 @@ impl Machine {
         }
     }
 
+    /// Waits until the log of a container has that in it.
+    pub(crate) async fn says(&self, text: &str) {
+        let said = async {
+            while !log_text(&self.log_path()).contains(text) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), said).await.expect("the container says it");
+    }
+
     /// Runs a script to its end: exit code and log without times.
     pub(crate) async fn run_script(&self, script: &str) -> (i32, String) {
         self.run_spec(self.script(script).await).await

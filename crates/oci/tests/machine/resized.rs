@@ -6,7 +6,7 @@ use windlass_oci::container::{Resources, RuntimeError};
 
 use crate::{
     Test,
-    fixture::{Machine, log_text, run},
+    fixture::{Machine, run},
 };
 
 pub(crate) const TESTS: &[Test] =
@@ -55,14 +55,8 @@ fn memory_in_use_stays() {
     run(async {
         let mut spec = machine.script("x=$(yes | head -c 20000000); echo holding; sleep 1000; echo over").await;
         spec.resources = Resources { memory_limit: 256 << 20, ..Resources::default() };
-        let log = spec.log_path.clone();
         let id = machine.start(spec).await;
-        let held = async {
-            while !log_text(&log).contains("holding") {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(LIMIT, held).await.expect("the container takes its memory");
+        machine.says("holding").await;
         let before = seen(&machine, &id).await;
         let less = Resources { cpu_shares: 2, memory_limit: 8 << 20, ..Resources::default() };
         let refused = machine.runtime.update_container(&id, less, String::new()).await.unwrap_err();
