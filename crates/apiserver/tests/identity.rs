@@ -181,18 +181,30 @@ async fn others_find_the_key_of_a_token() {
     assert_eq!(request(&outside, jane.body(Body::empty()).unwrap()).await.code, 403, "not everybody asks");
 }
 
+/// Makes the pod `a` on the node `n`, whether or not that is there.
+async fn pod_on_a_node(router: &Router) {
+    let mut pod = support::pod("a");
+    pod["spec"]["nodeName"] = "n".into();
+    assert_eq!(send(router, Method::POST, "/api/v1/namespaces/default/pods", &pod).await.code, 201);
+}
+
+/// A token of the account `default` that ends with an object.
+async fn bound_token(router: &Router, kind: &str, name: &str) -> Value {
+    let path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let bound = json!({ "spec": { "boundObjectRef": { "kind": kind, "apiVersion": "v1", "name": name } } });
+    let request = send(router, Method::POST, path, &bound).await;
+    assert_eq!(request.code, 201, "{}", request.body);
+    request.body["status"]["token"].clone()
+}
+
 #[tokio::test]
 async fn a_token_of_a_pod_names_its_node() {
     let router = server().await.in_process("test");
-    let mut pod = support::pod("a");
-    pod["spec"]["nodeName"] = "n".into();
-    assert_eq!(send(&router, Method::POST, "/api/v1/namespaces/default/pods", &pod).await.code, 201);
-    let path = "/api/v1/namespaces/default/serviceaccounts/default/token";
-    let bound = json!({ "spec": { "boundObjectRef": { "kind": "Pod", "apiVersion": "v1", "name": "a" } } });
-    let token = send(&router, Method::POST, path, &bound).await.body["status"]["token"].clone();
+    pod_on_a_node(&router).await;
+    let token = bound_token(&router, "Pod", "a").await;
     assert_eq!(part(token.as_str().unwrap(), 1)["kubernetes.io"]["node"], json!({ "name": "n" }), "a node that is not there");
     let node = send(&router, Method::POST, "/api/v1/nodes", &json!({ "metadata": { "name": "n" } })).await.body;
-    let token = send(&router, Method::POST, path, &bound).await.body["status"]["token"].clone();
+    let token = bound_token(&router, "Pod", "a").await;
     let named = json!({ "name": "n", "uid": node["metadata"]["uid"] });
     assert_eq!(part(token.as_str().unwrap(), 1)["kubernetes.io"]["node"], named);
 }
@@ -209,11 +221,7 @@ async fn a_token_of_a_node_ends_with_it() {
     let nodes = "/api/v1/nodes";
     let named = json!({ "metadata": { "name": "n" } });
     let node = send(&router, Method::POST, nodes, &named).await.body["metadata"]["uid"].clone();
-    let path = "/api/v1/namespaces/default/serviceaccounts/default/token";
-    let bound = json!({ "spec": { "boundObjectRef": { "kind": "Node", "apiVersion": "v1", "name": "n" } } });
-    let request = send(&router, Method::POST, path, &bound).await;
-    assert_eq!(request.code, 201, "{}", request.body);
-    let token = &request.body["status"]["token"];
+    let token = &bound_token(&router, "Node", "n").await;
     let said = part(token.as_str().unwrap(), 1)["kubernetes.io"].clone();
     assert_eq!((&said["node"], &said["pod"]), (&json!({ "name": "n", "uid": node }), &Value::Null));
     let known = reviewed(&router, token).await;
@@ -234,12 +242,8 @@ async fn a_token_of_a_pod_outlives_its_node() {
     let router = server().await.in_process("test");
     let node = json!({ "metadata": { "name": "n" } });
     assert_eq!(send(&router, Method::POST, "/api/v1/nodes", &node).await.code, 201);
-    let mut pod = support::pod("a");
-    pod["spec"]["nodeName"] = "n".into();
-    assert_eq!(send(&router, Method::POST, "/api/v1/namespaces/default/pods", &pod).await.code, 201);
-    let path = "/api/v1/namespaces/default/serviceaccounts/default/token";
-    let bound = json!({ "spec": { "boundObjectRef": { "kind": "Pod", "apiVersion": "v1", "name": "a" } } });
-    let token = send(&router, Method::POST, path, &bound).await.body["status"]["token"].clone();
+    pod_on_a_node(&router).await;
+    let token = bound_token(&router, "Pod", "a").await;
     assert_eq!(send(&router, Method::DELETE, "/api/v1/nodes/n", &json!({})).await.code, 200);
     let known = reviewed(&router, &token).await;
     assert_eq!(
